@@ -54,7 +54,7 @@ def test_a_failed_baseline_says_its_cause_and_a_command_that_works(
     assert cause in said and advice in said
     assert ("Mend train.py" in said) is ("its own code" in said)
     assert "Traceback" not in said
-    (log,) = re.findall(r"All that it printed is in (\S+)", said)
+    (log,) = re.findall(r"all that it printed is in (\S+)\)", said)
     assert (box.path / log).is_file()
     assert (box.path / "made").read_text() == "x", "no replicate follows a crash"
     assert box.runs() == [], "a failure that may be mended is kept nowhere"

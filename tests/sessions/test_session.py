@@ -75,7 +75,7 @@ def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Bo
     assert "no more experiments: the target 1.35 is reached" in box.play(target=1.35)
     assert len(box.rulings()) < 3
     assert "target" in box.json("report.json")["answer"]["sentence"]
-    box.play(last="confirm", target=None)
+    box.play(last="confirm")
     ours, theirs = box.state(), finished.state()
     # The early champion was confirmed too.
     assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())

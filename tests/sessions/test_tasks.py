@@ -97,7 +97,7 @@ def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> No
     assert "not as locked" in (box.session / "report.html").read_text()
 
     before = box.runs()
-    again = box.play(rounds=2, python=None, check=False)
+    again = box.play(rounds=2, check=False)
     assert "was started with other packages for its task's runs" in again
     assert box.status != 0
     told.write_text(told.read_text().replace("1.5", "1.6"))

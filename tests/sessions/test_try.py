@@ -181,7 +181,7 @@ def test_an_edit_is_measured_once_more_and_judged_by_all_its_runs(box: Box) -> N
     # What is decided is what a session decides which has these three runs.
     assert "ratchet try --again" in ratchet_try(box, "-m", "decay once more").stderr
     assert ratchet_try(box, "--again", "-m", "why").returncode == 64
-    guaranteed = ratchet_try(box, "--again", mode="guaranteed", max_replicates=5)
+    guaranteed = ratchet_try(box, "--again", mode="guaranteed")
     assert "the judge alone asks for runs" in guaranteed.stderr
     assert len(box.rulings()[0]["runs"]) == 3
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ratchet.base.errors import ConfigError, RatchetError
-from ratchet.base.io import digest, read_record
+from ratchet.base.io import digest, read_json
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
 from ratchet.judge.settings import GUARANTEED_RUNS, certification_budget
 from ratchet.records.paths import SessionPaths, session_name
 from ratchet.records.proposals import DECLARED, HAND, OPTIMIZERS, TPE
-from ratchet.records.records import Manifest
 
 
 def one_of(*values: str) -> Meta:
@@ -457,11 +456,18 @@ def given_before(paths: SessionPaths, written: Mapping[str, Any] | None = None) 
     }
 
 
+def given_in_all(
+    paths: SessionPaths, given: Mapping[str, Any], written: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a session's command line gives now; if it names the session, earlier ones too."""
+    return {**(given_before(paths, written) if "session" in given else {}), **given}
+
+
 def given_text(paths: SessionPaths, given: Mapping[str, Any], written: Mapping[str, Any]) -> str:
-    """Text of the file that keeps what a session was given now, and by earlier command lines."""
+    """Text of the file that keeps what a session was given in all."""
     import yaml
 
-    known = {**given_before(paths, written), **given}
+    known = given_in_all(paths, given, written)
     differing = {k: v for k, v in known.items() if k != "session" and v != written.get(k)}
     instead = {key: written.get(key) for key in differing}
     return _HEAD + yaml.safe_dump({GIVEN: differing, INSTEAD_OF: instead}, allow_unicode=True)
@@ -470,17 +476,17 @@ def given_text(paths: SessionPaths, given: Mapping[str, Any], written: Mapping[s
 def session_values(
     written: Mapping[str, Any], given: Mapping[str, Any], root: Path
 ) -> dict[str, Any]:
-    """Raw settings of a session: those ``given`` now, before its own, before the ``written``.
+    """Raw settings of a session: those ``given`` now come before the ``written``.
 
-    Its own are what earlier command lines gave and, where ``given`` names the session, what
-    it froze at its start.
+    Where the session is named its own come in between: what earlier command lines gave, and
+    what it froze at its start.
     """
-    name = given.get("session", written.get("session"))
+    name = given.get("session")
     if not (isinstance(name, str) and re.match(SESSION, name)):
         return {**written, **given}
     paths, frozen = SessionPaths(name, root), dict[str, Any]()
-    if "session" in given and paths.manifest.is_file():
-        kept = read_record(Manifest, paths.manifest).frozen
+    if paths.manifest.is_file():
+        kept = read_json(paths.manifest).get("frozen", {})  # whoever opens it checks the whole
         frozen = {key: kept[key] for key in FROZEN_KEYS if key in kept}
         if frozen.get("strategy"):  # whose name stands in the file
             frozen["strategy"] = frozen["strategy"]["name"]

@@ -38,7 +38,8 @@ from ratchet.cli.sessions import (
     task_of,
     usable_settings,
 )
-from ratchet.config import AGENTS, Config, given_before, spell_commands, workflow_command
+from ratchet.config import AGENTS, Config, given_in_all, spell_commands, workflow_command
+from ratchet.manifest import check_manifest
 from ratchet.monitor.doctor import (
     START,
     AgentTool,
@@ -152,7 +153,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     except ConfigError as error:
         return replace(seen, configuration=str(error))
     paths = SessionPaths(chosen.session, root)
-    values = {**given_before(paths), **parse_overrides(given)}
+    values = given_in_all(paths, parse_overrides(given))
     command = workflow_command(paths, {} if paths.manifest.is_file() else values, harness=harness)
     seen = _with_agent(replace(seen, isolation=chosen.isolation, command=command), chosen)
     seen = replace(seen, configuration="\n".join(map(str, faults)))
@@ -160,8 +161,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     found: list[Task] = []
     told = [("task", each) for each in faults_of([lambda: found.append(task_of(chosen, root))])]
     for task in found:
-        # What a session froze at its start is checked where it goes on.
-        told += start_faults(chosen, task, root, harness)
+        told += session_faults(chosen, task, root, harness)
         seen = replace(seen, task=task.name, device=task.device, guard=" ".join(task.guard))
         with contextlib.suppress(RatchetError):
             preset = choose_session_preset(chosen, task)
@@ -181,6 +181,19 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         if name != "packages"  # which the locks tell
     ]
     return replace(seen, locks=locks, task_faults=spelled)
+
+
+def session_faults(
+    chosen: Config, task: Task, root: Path, harness: Path
+) -> list[tuple[str, RatchetError]]:
+    """What a session cannot start with, or go on with, by what it is about."""
+    paths = SessionPaths(chosen.session, root)
+    start = start_faults(chosen, task, root, harness)
+    if not paths.manifest.is_file():
+        return [*start]
+    changed = faults_of([lambda: check_manifest(paths, chosen, task)])
+    needed = [fault for fault in start if fault.name in ("python", "packages", "cache")]
+    return [*(("session", error) for error in changed), *needed]
 
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:

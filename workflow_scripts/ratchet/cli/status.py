@@ -176,9 +176,9 @@ class View:
     def facts(self, now: float) -> dict[str, Any]:
         """All facts that are shown, disk and GPUs of this machine included."""
         root, name = self.paths.root, self.paths.session
-        again = workflow_command(self.paths, harness=harness_folder(root))
-        if self.paths.rerun_plan.is_file():
-            again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
+        target = "audit" if self.paths.rerun_plan.is_file() else ""
+        target = "evolve" if self.paths.tournament.is_file() else target
+        again = workflow_command(self.paths, words=target, harness=harness_folder(root))
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
         owned = owns_session(root, name)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line, plural
-from ratchet.cli.main import CommandParser, make_command, print_json, tell
+from ratchet.cli.main import CommandParser, make_command, print_json, spelled, tell
 from ratchet.cli.sessions import add_root, bare_name
 from ratchet.integrity.verify import verify_sessions
 
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     else:
         for deviation in deviations:
-            print(one_line(str(deviation)))
+            print(one_line(spelled(str(deviation))))
     if not options.quiet:
         for note in findings.notes:
             tell(NAME, f"note: {note}")

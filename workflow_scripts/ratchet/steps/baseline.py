@@ -195,6 +195,6 @@ def _failed(session: Session, outcome: Outcome, reason: str, log: str, path: Pat
     )
     return DataError(
         f"the baseline of task {session.task.name} does not train ({outcome}); the cause is "
-        f"{LABELS[failure.cause]}: {failure.words}\n{advice_on(failure, here)}\n"
-        f"All that it printed is in {path}"
+        f"{LABELS[failure.cause]}: {failure.words} (all that it printed is in {path}).\n"
+        f"{advice_on(failure, here)}"
     )

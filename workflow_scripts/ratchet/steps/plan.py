@@ -25,7 +25,7 @@ from ratchet.base.structs import Frozen, field, replace, to_json_values
 from ratchet.base.text import one_line
 from ratchet.config import (
     Config,
-    given_before,
+    given_in_all,
     given_text,
     read_config,
     session_values,
@@ -182,7 +182,7 @@ class Needs(Frozen):
 
 
 _T = TypeVar("_T")
-RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
+RESUME_HINT = "ratchet: nothing that was finished is lost; the message above says how to go on"
 
 # The owner's lock lives as long as the process that parsed the Snakefile.
 _owner: list[int] = []
@@ -408,7 +408,7 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
     written, given = read_config(path), plain(overrides)
     name = given.get("session", written.get("session"))
     paths = SessionPaths(name if isinstance(name, str) else "", root)
-    with spelled_commands(paths, {**given_before(paths), **given}, harness):
+    with spelled_commands(paths, given_in_all(paths, given, written), harness):
         return _checked_plan(written, given, path, root, harness, owner)
 
 

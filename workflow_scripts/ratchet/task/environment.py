@@ -499,8 +499,8 @@ def check_guard(task: Task, python: Interpreter | None) -> None:
     program = resolve_command(task.guard, python)[0] if task.guard else None
     if program is not None and shutil.which(program) is None:
         raise ConfigError(
-            f"{task.definition}: guard: {' '.join(task.guard)}: no such program: {program}; set "
-            "`guard` to a command that is installed"
+            f"{task.definition}: guard: {' '.join(task.guard)}: {program!r} cannot be started, "
+            "since there is no such program; set `guard` to a command that is installed"
         )
 
 
