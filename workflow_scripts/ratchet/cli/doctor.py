@@ -169,10 +169,12 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
             seen = replace(seen, outlook=outlook_of(chosen, task, root, preset))
             task = task.sized(preset)
             seen = replace(seen, device=task.device)
+        with contextlib.suppress(RatchetError):
             python = task_interpreter(chosen, task, root, harness)
             if task.environment.resolve() != (harness / "envs/workflow.lock").resolve():
                 locks.append(lock(task.environment, python, chosen.python is not None, task.clone))
-            known = prepared(Preparation(task, task.environment_of(preset), python), root)
+            variables = task.environment_of(task.preset(seen.preset))
+            known = prepared(Preparation(task, variables, python), root)
             seen = replace(seen, prepared=known)
         seen = replace(seen, seedless=seedless_session(root, task))
     spelled = [

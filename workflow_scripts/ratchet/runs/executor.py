@@ -40,9 +40,19 @@ class Executor:
     session's baseline.
     """
 
-    def __init__(self, session: Session, usual: Sequence[RunSummary] | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        usual: Sequence[RunSummary] | None = None,
+        check: Callable[[RunRecord, str], None] | None = None,
+    ) -> None:
+        """``check`` gets record and log of each run that is made now, before the store.
+
+        What it raises is raised, and the run is kept nowhere.
+        """
         self.session = session
         self._usual = usual
+        self._check = check
 
     def run(
         self,
@@ -54,7 +64,6 @@ class Executor:
         audit: bool = False,
         occasion: str = "",
         as_it_is: bool = False,
-        check: Callable[[RunRecord, str], None] | None = None,
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
@@ -63,9 +72,7 @@ class Executor:
         was made for another ``occasion`` does not count.
         A run that shared its GPU, or that a busy machine slowed, is compared with nothing;
         it is made again with the same seed.  If that does not help, the last one counts.
-        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.  A ``check``
-        gets the record and the log of a run that is made now, before the store: what it raises
-        is raised, and the run is kept nowhere.
+        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.
         """
         spec = replace(self.spec(sources, role, replicate, audit), occasion=occasion)
         about = {
@@ -77,7 +84,7 @@ class Executor:
         }
         set_aside: list[str] = []
         for attempt in _attempts(spec):
-            key, record, again = self._find_or_execute(attempt, about, as_it_is, check)
+            key, record, again = self._find_or_execute(attempt, about, as_it_is)
             if not again:
                 break
             set_aside.append(key)
@@ -214,11 +221,7 @@ class Executor:
         )
 
     def _find_or_execute(
-        self,
-        spec: RunSpec,
-        about: Mapping[str, object],
-        as_it_is: bool,
-        check: Callable[[RunRecord, str], None] | None = None,
+        self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool
     ) -> tuple[str, RunRecord, bool]:
         """Key and record of one attempt, and whether another must be made."""
         journal, source = self.session.journal, source_digest(spec.sources)
@@ -227,8 +230,8 @@ class Executor:
             here = self._on_this_machine(spec)
             journal.append("run_started", **about, budget=self.session.budget)
             record = self._compared(execute_run(here, self.session.store, folder), source)
-            if check is not None:
-                check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
+            if self._check is not None:
+                self._check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
             return record
 
         key, record, executed = self.session.store.run(spec.inputs, perform)

@@ -74,8 +74,7 @@ def write_baseline_run(session: Session, number: int) -> None:
     that fails, with its cause and what to do.
     """
     _require_own(session)
-    executor = Executor(session)
-    executor.guard(session.baseline_files, required=True)
+    Executor(session).guard(session.baseline_files, required=True)
 
     def check(record: RunRecord, log: str) -> None:
         # Mended may be what is no part of a run's key, so that no failure is kept.
@@ -84,7 +83,7 @@ def write_baseline_run(session: Session, number: int) -> None:
             write_bytes(path, log.encode())
             raise _failed(session, record.outcome, record.reason, log, path)
 
-    made = executor.run(session.baseline_files, Role.SEARCH, number, check=check)
+    made = Executor(session, check=check).run(session.baseline_files, Role.SEARCH, number)
     require_usable(session, (made,))
     write_json(session.paths.baseline_run(number), made)
 
