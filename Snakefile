@@ -42,7 +42,7 @@ onerror:
 onstart:
     hooks.end_gracefully_on_sigterm(workflow)
     seal.begin_workflow(PATHS)
-    plan.session_resumed(PATHS, CONFIG, hooks.forces_runs(workflow))
+    plan.session_resumed(PLAN, hooks.forces_runs(workflow))
 
 
 onsuccess:

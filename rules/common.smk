@@ -27,7 +27,7 @@ configfile: plan.config_file(root=Path(), harness=Path(workflow.basedir))
 # Snakemake's check of the settings finds nothing more.
 config.update(plan.plain(config))
 PLAN = plan.load_plan(
-    config,
+    hooks.given_settings(workflow),
     root=Path(),
     harness=Path(workflow.basedir),
     owner=hooks.runs_jobs(workflow),

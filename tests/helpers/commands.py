@@ -1,6 +1,8 @@
 """Commands that tests call, and types of their tests, short enough for one line."""
 
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,3 +35,14 @@ def snakemake_of(variable: str, make: str) -> str:
     if not folder:
         pytest.skip(f"no environment for this: make {make}, and name its folder in {variable}")
     return str(Path(folder) / "bin" / "snakemake")
+
+
+def workflow_words(said: str, which: int = 0) -> list[str]:
+    """The words of a command that a message advises, as a shell reads them."""
+    line = re.split(r"(?=snakemake (?:-s|--directory|--cores) )", said)[1:][which].split("\n")[0]
+    found = list[str]()
+    for word in shlex.split(re.sub(r"(?<=[\w}'])[.,;)](?= |$).*", "", line)):
+        if "--config" in found and not re.match(r"[a-z_]+=", word):
+            break
+        found.append(word)
+    return found

@@ -1,5 +1,7 @@
 """Edits that tests let a session try, and what became of them."""
 
+from pathlib import Path
+
 import yaml
 
 from helpers.boxes import Box
@@ -55,3 +57,13 @@ def ruling(box: Box, name: str) -> dict:
 
 def is_kept(found: dict) -> bool:
     return found["verdict"] in ("KEEP", "STRONG_KEEP")
+
+
+def fail_until_mended(box: Box, how: str) -> Path:
+    """Let the code fail by some lines until a file is there; returns that file."""
+    mended = box.path / "mended"
+    path = box.path / "tasks" / "fake" / "train.py"
+    body = "".join(f"    {line}\n" for line in how.splitlines())
+    first = f"import os, pathlib\n\npathlib.Path({str(box.path / 'made')!r}).open('a').write('x')\n"
+    path.write_text(f"{first}if not os.path.exists({str(mended)!r}):\n{body}{path.read_text()}")
+    return mended

@@ -24,6 +24,7 @@ from jinja2.bccache import Bucket
 from helpers import REPO
 from ratchet.base.errors import RatchetError
 from ratchet.base.structs import replace
+from ratchet.config import spelled_commands
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
 from ratchet.report import render
 from ratchet.runs import probe
@@ -91,7 +92,8 @@ class Player:
             own = plan.config, Path(), self.harness, plan.paths.log("played")
             call = StepCall("played", *own, 0, 0, None, self.clock)
             try:
-                play(call, plan)
+                with spelled_commands(call.paths, harness=call.harness):
+                    play(call, plan)
             except Exception as error:
                 _note(call, error)
                 return _report(error, call, self.said)
@@ -100,7 +102,7 @@ class Player:
     def _begin(self, call: StepCall, plan: WorkflowPlan) -> StepCall:
         """What every workflow starts with; returns a call under the limits in force."""
         begin_workflow(call.paths)
-        session_resumed(call.paths, call.config)
+        session_resumed(plan)
         if not call.paths.manifest.exists():
             _do(call, "prepare")
         limited = replace(call, limits_file=plan.limits_file)

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.boxes import Box
-from helpers.commands import Capsys
+from helpers.commands import Capsys, Patch
 from helpers.trials import history, trial
-from ratchet.cli import diff, program, report, show
+from ratchet.cli import diff, doctor, program, report, show, tryout
+from ratchet.cli.main import main as main_of_all
 from ratchet.cli.runs import main, select_trials, trials_table
 from ratchet.cli.sessions import session_of
 from ratchet.cli.show import experiment_lines
@@ -277,3 +278,26 @@ def test_a_new_brief_knows_the_session_and_is_clean(
     assert capsys.readouterr().out == ""
     assert program.main(["check", str(path), *options, "memory_ceiling_mb=300"]) == 1
     assert "missing: expected the memory ceiling of 300 MiB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("status default", "runs default", "show default", "show 1 default", "show default 1"),
+        *("diff default", "diff 0 1 session=default", "report default", "verify default"),
+        *("export default --to csv", "space default", "program update default --print"),
+        *("status session=default", "runs --config session=default", "show 1 --session default"),
+    ],
+)
+def test_every_command_takes_a_bare_name(finished: Box, words: str, monkeypatch: Patch) -> None:
+    monkeypatch.chdir(finished.path)
+    assert main_of_all(words.split()) == 0
+    other = [word.replace("default", "nobody") for word in words.split()]
+    assert main_of_all(other) == 66
+
+
+def test_bare_names_are_settings_and_numbers_are_numbers(capsys: Capsys) -> None:
+    for parse in (doctor._parse, tryout._parse):
+        assert parse(["night", "--config", "rounds=2"]).config == ['session="night"', "rounds=2"]
+    assert show.main(["1", "2"]) == diff.main(["7"]) == show.main(["a", "b"]) == 64
+    assert "expected 0 or 1 numbers of experiments" in capsys.readouterr().err

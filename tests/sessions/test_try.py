@@ -122,7 +122,7 @@ def test_what_there_is_to_refuse_and_to_put_back(box: Box) -> None:
         assert found.returncode == code
         return found.stderr
 
-    assert "run: snakemake --cores 1 baseline" in refused("-m", "x", code=66)
+    assert "--cores 1 baseline --config session=default " in refused("-m", "x", code=66)
     box.play(last="baseline")
     assert refused()
     assert "train.py is what the incumbent has already" in refused("-m", "nothing")

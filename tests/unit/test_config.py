@@ -1,6 +1,7 @@
 """The configuration: one schema, one file, one page, and they agree."""
 
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from helpers import REPO
-from ratchet.base.errors import ConfigError
+from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION, ConfigError
 from ratchet.base.schema import schema_of, schema_text
 from ratchet.base.structs import to_json_values
 from ratchet.config import (
@@ -21,13 +22,20 @@ from ratchet.config import (
     Strategy,
     TransferScale,
     choose_strategies,
+    given_before,
+    given_text,
     known_strategies,
     parse_config,
     read_config,
     read_strategies,
     resolve_task_folder,
+    session_values,
+    settle_config,
+    spell_commands,
+    workflow_command,
 )
 from ratchet.proposers.prompts import strategy_words
+from ratchet.records.paths import SessionPaths
 
 FOLDER = REPO / "config"
 SCHEMA = FOLDER / "schema.yaml"
@@ -232,3 +240,54 @@ def test_agents_read_their_strategy_in_the_brief() -> None:
     assert said(KNOWN["radical"]).startswith("Strategy: Try bold, unconventional changes: large")
     assert said({"brief": "Go far. "}) == "Strategy: Go far"
     assert said(None) == ""
+
+
+def test_a_session_remembers_what_it_was_given(tmp_path: Path) -> None:
+    paths = SessionPaths("night", tmp_path)
+    paths.folder.mkdir(parents=True)
+
+    def values(given: dict, **written: object) -> dict:
+        found = session_values({**DEFAULTS, **written}, given, tmp_path)
+        return {key: found[key] for key in ("rounds", "task", "target")}
+
+    task = {"repo": "~/a clone"}
+    given = {"session": "night", "rounds": 5, "task": task, "target": None}
+    paths.settings.write_text(given_text(paths, given, DEFAULTS))
+    assert given_before(paths) == {"rounds": 5, "task": task}, "only what differs"
+    assert values({"session": "night"}) == {"rounds": 5, "task": task, "target": None}
+    assert values({"session": "night", "rounds": 9})["rounds"] == 9
+    assert values({"session": "other"})["rounds"] == 12
+    # A free key that the file has changed since counts as there; the task is frozen.
+    later = values({"session": "night"}, rounds=7, task="tasks/gpt")
+    assert later == {"rounds": 7, "task": task, "target": None}
+    paths.settings.write_text("given: [1]\n")
+    with pytest.raises(ConfigError, match=r"settings\.yaml: expected the mappings given"):
+        values({"session": "night"})
+
+
+def test_commands_are_spelled_as_a_shell_and_snakemake_read_them(tmp_path: Path) -> None:
+    paths = SessionPaths("night-2", tmp_path)
+    given = {"task": {"repo": "~/a clone", "commit": "mar8"}, "target": 0.5, "remember": ["x"]}
+    command = workflow_command(paths, {**given, "python": "null", "rounds": 3})
+    pairs = [word.partition("=") for word in shlex.split(command)[6:]]
+    read = {key: yaml.safe_load(value) for key, _, value in pairs}
+    assert read == {"session": "night-2", **given, "python": "null", "rounds": 3}
+    assert shlex.split(command)[:6] == [
+        *("snakemake", "--directory", str(tmp_path), "--cores", "1", "--config")
+    ]
+    text = f"mend it, then: {ANOTHER_SESSION} timeout_seconds=2; or {THIS_SESSION}."
+    paths.folder.mkdir(parents=True)
+    said = spell_commands(text, paths, {"rounds": 3})
+    assert "session=night-3 rounds=3 timeout_seconds=2; or snakemake " in said
+    assert said.endswith("session=night-2 rounds=3.")
+
+
+def test_wrong_keys_are_told_and_everything_else_is_checked(tmp_path: Path) -> None:
+    wrong = {**DEFAULTS, "rounds": 0, "bogus": 1, "budget_seconds": 1, "budget_steps": 2}
+    config, faults = settle_config(wrong, REPO, "here", tmp_path)
+    assert [str(fault).count("\n") for fault in faults] == [1, 0]
+    assert "rounds: expected at least 1" in str(faults[0])
+    assert "budget_seconds or budget_steps, and not both" in str(faults[1])
+    assert config.task == DEFAULTS["task"]
+    config, faults = settle_config({}, REPO, "here", tmp_path)
+    assert "the key 'rounds' is missing" in str(faults[0]) and config.rounds == 1

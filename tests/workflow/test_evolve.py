@@ -254,7 +254,7 @@ def test_the_commands_of_the_released_tool_read_and_clean_up(copy: Box, call: Ca
     agents = json.loads(say("export"))["agents"]
     assert [agent["strategy"] for agent in agents] == NAMES
     assert agents[2]["experiments"][1]["status"] == "crash"
-    offered = say("pollinate", "--dry-run", "--tag", "default").splitlines()
+    offered = say("pollinate", "--dry-run", "default").splitlines()
     wins = copy.json("evolve/0002/pollination.json")["queues"]
     assert len(offered) == sum(len(queue["wins"]) for queue in wins)
     before = state(copy)

@@ -232,7 +232,7 @@ def test_a_step_that_fails_is_told_and_said(box: Box) -> None:
     said = box.play(check=False)
     assert box.status != 0
     assert "RuntimeError: boom" in said
-    assert "run.log" in said
+    assert "logs/baseline/run-0.output.log" in said
     assert "Traceback" not in said
     found = look(box)
     assert found["state"] == SessionRunState.FAILED

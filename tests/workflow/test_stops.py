@@ -7,7 +7,9 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from helpers.agents import asked, calls, good, hire
-from helpers.boxes import Box, make_box
-from helpers.edits import change
+from helpers.boxes import SNAKEMAKE, Box, make_box
+from helpers.commands import workflow_words
+from helpers.edits import change, fail_until_mended
 from helpers.shared import shared_box
 from ratchet.base.errors import EXIT_UNAVAILABLE
 from ratchet.integrity.verify import verify_sessions
@@ -227,3 +230,18 @@ def test_a_login_is_looked_for_before_anything_is_paid(tmp_path: Path) -> None:
     assert "the agent codex is to propose and is not logged in" in said
     assert "log in (codex login)" in said
     assert not box.session.exists()
+
+
+def test_the_next_command_is_typed_as_it_stands(box: Box) -> None:
+    """One crash ends the baseline, and the command that is advised then has all settings."""
+    mended = fail_until_mended(box, "1 / 0")
+    short = {"rounds": 1, "confirm_replicates": 1, "isolation": "none"}
+    said = box.run(check=False, baseline_replicates=2, **short)
+    assert (box.path / "made").read_text() == "x"
+    assert "Mend train.py. Then start another session: " in said
+    mended.touch()
+    command = shlex.join(workflow_words(said)).replace("snakemake", SNAKEMAKE, 1)
+    assert "task=tasks/fake" in command and "session=default-2" in command
+    done = subprocess.run(command, cwd=box.path, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (box.path / "results/default-2/report.html").is_file()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from ratchet.base.errors import ConfigError
-from ratchet.base.io import digest
+from ratchet.base.errors import ConfigError, RatchetError
+from ratchet.base.io import digest, read_json
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
 from ratchet.judge.settings import GUARANTEED_RUNS, certification_budget
-from ratchet.records.paths import session_name
+from ratchet.records.paths import SessionPaths, session_name
 from ratchet.records.proposals import DECLARED, HAND, OPTIMIZERS, TPE
 
 
@@ -421,6 +424,170 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
+GIVEN, INSTEAD_OF = "given", "instead_of"
+_HEAD = (
+    "# What command lines gave beside config.yaml; a call that names the session alone takes it.\n"
+)
+
+
+def given_before(paths: SessionPaths, written: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings that earlier command lines of a session gave, and that still count.
+
+    A free key that ``written``, the configuration file, has changed since counts as there.
+    Raises :class:`ConfigError` for a damaged file.
+    """
+    from ratchet.base.schema import load_yaml
+
+    if not paths.settings.is_file():
+        return {}
+    found = load_yaml(paths.settings)
+    found = found if isinstance(found, dict) else {}
+    given, instead = found.get(GIVEN), found.get(INSTEAD_OF)
+    if not (isinstance(given, dict) and isinstance(instead, dict)):
+        raise ConfigError(
+            f"{paths.settings}: expected the mappings {GIVEN} and {INSTEAD_OF}, found others; "
+            "delete the file, and give the session's settings once more"
+        )
+    return {
+        key: value
+        for key, value in given.items()
+        if key in Config.__struct_fields__
+        and (written is None or key in FROZEN_KEYS or written.get(key) == instead.get(key))
+    }
+
+
+def given_in_all(
+    paths: SessionPaths, given: Mapping[str, Any], written: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a session's command line gives now; if it names the session, earlier ones too."""
+    return {**(given_before(paths, written) if "session" in given else {}), **given}
+
+
+def given_text(paths: SessionPaths, given: Mapping[str, Any], written: Mapping[str, Any]) -> str:
+    """Text of the file that keeps what a session was given in all."""
+    import yaml
+
+    known = given_in_all(paths, given, written)
+    differing = {k: v for k, v in known.items() if k != "session" and v != written.get(k)}
+    instead = {key: written.get(key) for key in differing}
+    return _HEAD + yaml.safe_dump({GIVEN: differing, INSTEAD_OF: instead}, allow_unicode=True)
+
+
+def session_values(
+    written: Mapping[str, Any], given: Mapping[str, Any], root: Path
+) -> dict[str, Any]:
+    """Raw settings of a session: those ``given`` now come before the ``written``.
+
+    Where the session is named its own come in between: what earlier command lines gave, and
+    what it froze at its start.
+    """
+    name = given.get("session")
+    if not (isinstance(name, str) and re.match(SESSION, name)):
+        return {**written, **given}
+    paths, frozen = SessionPaths(name, root), dict[str, Any]()
+    if paths.manifest.is_file():
+        kept = read_json(paths.manifest).get("frozen", {})  # whoever opens it checks the whole
+        frozen = {key: kept[key] for key in FROZEN_KEYS if key in kept}
+        if frozen.get("strategy"):  # whose name stands in the file
+            frozen["strategy"] = frozen["strategy"]["name"]
+    return {**written, **given_before(paths, written), **frozen, **given}
+
+
+_PLAIN = re.compile(r"[A-Za-z./][\w./~+-]*|~/[\w./~+-]+")
+_READ_OTHERWISE = re.compile(r"(?i)null|true|false|yes|no|on|off|nan|inf(inity)?|\.(inf|nan)|\.")
+
+
+def setting(value: Any) -> str:
+    """A setting as Snakemake reads it after ``--config KEY=``."""
+    if isinstance(value, str):
+        plain = _PLAIN.fullmatch(value) and not _READ_OTHERWISE.fullmatch(value)
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping) and all(isinstance(v, str | int) for v in value.values()):
+        return f"{{{', '.join(f'{key}: {setting(v)}' for key, v in value.items())}}}"
+    return json.dumps(to_json_values(value), ensure_ascii=False)
+
+
+def workflow_command(
+    paths: SessionPaths,
+    given: Mapping[str, Any] | None = None,
+    words: str = "",
+    harness: Path | None = None,
+) -> str:
+    """The command line of a session's workflow, as it is to be typed in this folder.
+
+    ``words`` are targets and options before the settings.  ``given`` are its settings beside
+    the configuration file; a started session has its own.
+    ``harness`` is the folder of the Snakefile, where that may be another one.
+    """
+    line = ["snakemake"]
+    if harness is not None and not _is_same(paths.root / "Snakefile", harness / "Snakefile"):
+        line += ["-s", str(harness.resolve() / "Snakefile")]
+    if not _is_same(paths.root, Path()):
+        line += ["--directory", str(paths.root)]
+    line += ["--cores", "1", *words.split(), "--config"]
+    values = {
+        "session": paths.session,
+        **{k: v for k, v in (given or {}).items() if k != "session"},
+    }
+    return shlex.join([*line, *(f"{key}={setting(value)}" for key, value in values.items())])
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def another_session(paths: SessionPaths) -> SessionPaths:
+    """The next session of a name that is free: ``night`` leads to ``night-2``."""
+    stem = re.sub(r"-\d+$", "", paths.session)[: LONGEST_SESSION - 5]
+    names = (f"{stem}-{number}" for number in range(2, 10_000))
+    other = (replace(paths, session=name) for name in names)
+    return next(each for each in other if not each.folder.exists())
+
+
+_COMMAND = re.compile(
+    r"snakemake --cores 1(?P<words>(?: -{0,2}[A-Za-z]\w*)*) --config session=(?P<which>THIS|NAME)"
+    r"(?P<more>(?: [a-z_]+=[^\s;,()']+| '[a-z_]+=[^']*')*)"
+)
+
+
+def spell_commands(
+    text: str,
+    paths: SessionPaths,
+    given: Mapping[str, Any] | None = None,
+    harness: Path | None = None,
+) -> str:
+    """A message whose commands of the workflow are whole, ready to be typed.
+
+    ``given`` are the session's settings beside the configuration file, by default those of
+    its earlier command lines.  A session that has started needs none of them.
+    """
+
+    from ratchet.base.schema import parse_yaml
+
+    def spelled(match: re.Match[str]) -> str:
+        values = given_before(paths) if given is None else dict(given)
+        here = paths if match["which"] == "THIS" else another_session(paths)
+        if here.manifest.is_file():
+            values = {}
+        pairs = [pair.partition("=") for pair in shlex.split(match["more"])]
+        more = {key: parse_yaml(value.encode(), key) for key, _, value in pairs}
+        return workflow_command(here, {**values, **more}, match["words"], harness)
+
+    return _COMMAND.sub(spelled, text) if "session=" in text else text
+
+
+@contextlib.contextmanager
+def spelled_commands(
+    paths: SessionPaths, given: Mapping[str, Any] | None = None, harness: Path | None = None
+) -> Iterator[None]:
+    """Context whose errors spell their commands as :func:`spell_commands` does."""
+    try:
+        yield
+    except RatchetError as error:
+        error.args = (spell_commands(str(error), paths, given, harness),)
+        raise
+
+
 def parse_config(
     values: Mapping[str, Any], schema_path: Path, where: str, folder: Path | None = None
 ) -> Config:
@@ -441,6 +608,35 @@ def parse_config(
     for strategy in taking_part:
         _check_agent(config.following(strategy), f"{where}: strategy {strategy['name']}")
     return config
+
+
+STAND_INS = {"session": "default", "task": "tasks/bytelm", "strategies": ["conservative"]}
+"""Values of keys that no other value could stand for."""
+
+
+def settle_config(
+    values: Mapping[str, Any], harness: Path, where: str, root: Path
+) -> tuple[Config, list[RatchetError]]:
+    """A configuration to check everything else with, and the faults of these values.
+
+    A key that is wrong, or missing, has some value that is right.
+    """
+    from ratchet.base.schema import faulty_keys, least_value, load_yaml
+
+    path = harness / "config" / "schema.yaml"
+    schema = load_yaml(path)
+    parts, wrong = schema["properties"], faulty_keys(dict(values), schema)
+    least = {key: STAND_INS.get(key, least_value(part)) for key, part in parts.items()}
+    right = {**least, **{k: v for k, v in values.items() if k in parts and k not in wrong}}
+    kept = ("session", "task", "preset", "python")
+    faults: list[RatchetError] = []
+    for attempt in (values, right, {**least, **{key: right[key] for key in kept}}):
+        try:
+            return parse_config(attempt, path, where, root / "config"), faults
+        except RatchetError as error:
+            if str(error) not in map(str, faults):
+                faults.append(error)
+    raise faults[-1]
 
 
 def _check_agent(config: Config, where: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import NEW_SESSION, FixedInputChangedError
+from ratchet.base.errors import NEW_SESSION, THIS_SESSION, FixedInputChangedError
 from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read_record
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config
@@ -95,16 +95,15 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
     if not paths.manifest.exists():
         return None
     manifest = read_record(Manifest, paths.manifest)
-    problems = [
-        *_changed_files(manifest, task),
-        *_changed_settings(manifest.frozen, config.frozen),
-    ]
+    settings = [*_changed_settings(manifest.frozen, config.frozen)]
+    problems = [*_changed_files(manifest, task), *settings]
     if problems:
+        own = f"take its own settings: {THIS_SESSION}; " if settings else ""
         raise FixedInputChangedError(
             f"session {config.session!r} cannot go on, since what it froze at its start has "
             "changed:\n"
             + "\n".join(f"  {line}" for line in problems)
-            + f"\nPut it back as it was, or {NEW_SESSION}"
+            + f"\nPut it back as it was, {own}or {NEW_SESSION}"
         )
     return manifest
 

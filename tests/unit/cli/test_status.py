@@ -60,7 +60,7 @@ def test_exit_codes(tmp_path: Path, capsys: Capsys) -> None:
     root = ["--root", str(tmp_path)]
     path = write(tmp_path, [*started(), run(210, False, 1)])
     assert status.main(root) == 1
-    assert "go on with: snakemake --cores 1 --config session=night" in " ".join(lines(capsys))
+    assert "--cores 1 --config session=night" in " ".join(lines(capsys))
     assert status.main(["nothing", *root]) == 66
     assert "there are: night" in capsys.readouterr().err
     path.write_text(path.read_text() + json.dumps(at(220, "reported", answer="ok")) + "\n")

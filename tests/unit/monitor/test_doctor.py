@@ -94,11 +94,11 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"disk": {"store": 2.0}}, "warning disk", "2.0 GB free for store", "may need more"),
     ({"writable": False}, "problem disk", "/work: cannot be written", "a folder of your own"),
     ({"configuration": "rounds: bad"}, "problem config", "rounds: bad", "mend the config"),
-    ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
+    ({"task_faults": [("task", "no x")]}, "problem task", "no x", "mend the task"),
     ({"prepared": False}, "ok data", "the first session does it", ""),
     ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
     ({"guard": "pytest -q smoke.py"}, "ok guard", "the baseline must pass it first", ""),
-    ({"guard": "x", "guard_fault": "x: none"}, "problem guard", "x: none", "set `guard`"),
+    ({"task_faults": [("guard", "x: none; set it")]}, "problem guard", "x: none", "set it"),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
@@ -133,7 +133,11 @@ def test_what_is_said_and_what_to_do(
     checks = examine_machine(machine)
     assert is_ready(checks) == (CheckState.PROBLEM not in {one.state for one in checks})
     if state == "problem":
-        assert conclusion(checks).startswith("not ready; first: ")
+        assert conclusion(checks).startswith("not ready; ")
+        # All of it, in the order of the checks.
+        faults = [check for check in checks if check.state is CheckState.PROBLEM]
+        places = [conclusion(checks).index(check.todo) for check in faults]
+        assert places == sorted(places)
     if state == "warning":
         assert conclusion(checks).startswith("ready, with 1 warning; ")
 
@@ -154,12 +158,14 @@ def test_others_on_the_gpu(gpu: GpuState, state: str, text: str) -> None:
 
 
 def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
-    nasty = replace(GOOD, task_fault="x" * 100 + " \x1b[2J\nnext " + "word " * 40, running="1")
+    nasty = replace(
+        GOOD, task_faults=[("task", "x" * 100 + " \x1b[2J\nnext " + "word " * 40)], running="1"
+    )
     text = doctor.render_checks(examine_machine(nasty))
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "\x1b" not in text
     assert text.splitlines()[0] == "ok       python     3.11.7 (/env/bin/python)"
-    assert text.splitlines()[-2] == ""
+    assert "\n\nnot ready; to be mended, in this order:\n" in text
     coloured = doctor.render_checks(examine_machine(nasty), colour=True)
     assert "\x1b[31mproblem  \x1b[0mtask" in coloured
     assert "\x1b[32mok       \x1b[0mpython" in coloured

@@ -292,7 +292,7 @@ def test_large_files_are_hashed_once(home: Path, blobs: Store, monkeypatch: Patc
 def test_what_is_not_there_is_said_unless_it_may_be(home: Path, blobs: Store) -> None:
     other = Cache("~/.cache/other", prepare="uv run ready.py")
     maybe = Cache(other.folder, optional=True)
-    with pytest.raises(InputMissingError, match=r"found none; run in /clone: uv run ready\.py"):
+    with pytest.raises(InputMissingError, match=r"found none; run: uv run ready\.py"):
         require_caches([HOME, other], Path("/clone"))
     (first,) = cache_fingerprints([HOME, maybe], None, blobs)
     (home.parent / "other").mkdir()

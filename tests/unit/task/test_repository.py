@@ -254,8 +254,8 @@ def test_a_session_is_refused_before_anything_is_written(upstream, tmp_path, mon
     assert "the key 'repo' is missing" in refusal({"commit": "x"})
     assert "the path or address of a git repository" in refusal({"repo": "--upload-pack=x"})
     said = refusal({"repo": str(upstream)})
-    assert "expected the folder that runs read (`cache`), found none; run in" in said
-    assert said.endswith("uv run prepare.py")
+    assert "expected the folder that runs read (`cache`), found none; run: uv run" in said
+    assert f"{upstream} prepare.py" in said
     make_cache(tmp_path / "home")
     assert "fixes its budget itself" in refusal({"repo": str(upstream)}, budget_seconds=5)
     found = make_plan({"task": {"repo": str(upstream)}}, tmp_path, REPO, owner=False)

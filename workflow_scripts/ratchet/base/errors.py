@@ -5,6 +5,10 @@ an exit code of its own, from sysexits, so that a typo never reads as a verdict
 (0 keep, 1 discard, 2 retest).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
 EXIT_USAGE = 64
 EXIT_DATA = 65
 EXIT_NO_INPUT = 66
@@ -13,7 +17,12 @@ EXIT_SOFTWARE = 70
 EXIT_IO = 74
 EXIT_TEMPORARY = 75
 
-NEW_SESSION = "start another session: snakemake --cores 1 --config session=NAME"
+THIS_SESSION = "snakemake --cores 1 --config session=THIS"
+ANOTHER_SESSION = "snakemake --cores 1 --config session=NAME"
+"""Commands of a session and of another one like it.  Whoever shows a message that has one
+spells it, with the session's settings (:func:`ratchet.config.spell_commands`)."""
+
+NEW_SESSION = f"start another session: {ANOTHER_SESSION}"
 """What to do where a session cannot go on as it is."""
 
 
@@ -25,6 +34,9 @@ class RatchetError(Exception):
     """
 
     exit_code = EXIT_SOFTWARE
+
+    faults: tuple[RatchetError, ...] = ()
+    """Of an error that names several at once: each by itself, in the order of mending."""
 
 
 class UsageError(RatchetError):
@@ -77,3 +89,27 @@ class SessionBusyError(RatchetError):
     """Another living process owns this folder."""
 
     exit_code = EXIT_TEMPORARY
+
+
+def faults_of(checks: Iterable[Callable[[], object]]) -> list[RatchetError]:
+    """What these checks raise, each fault by itself."""
+    found: list[RatchetError] = []
+    for check in checks:
+        try:
+            check()
+        except RatchetError as error:
+            found += error.faults or (error,)
+    return found
+
+
+def raise_faults(faults: Sequence[RatchetError]) -> None:
+    """Raise the only fault, or one error of the first one's class that names all, in order."""
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise faults[0]
+    lines = [f"{number}. {fault}" for number, fault in enumerate(faults, 1)]
+    text = "\n".join(lines).replace("\n", "\n  ")
+    error = type(faults[0])(f"{len(faults)} things are to be mended, in this order:\n  {text}")
+    error.faults = tuple(faults)
+    raise error

@@ -131,7 +131,7 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise DataError(
             f"{path}: is not valid JSON ({error}); delete it, and have it made again with: "
-            "snakemake --cores 1 -F"
+            "snakemake --cores 1 -F --config session=THIS"
         ) from None
 
 

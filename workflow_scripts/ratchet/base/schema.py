@@ -91,6 +91,26 @@ def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 
+def faulty_keys(value: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str]:
+    """Top-level keys whose values are not as ``schema`` wants them."""
+    import jsonschema
+
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    return {str(error.absolute_path[0]) for error in errors if error.absolute_path}
+
+
+def least_value(part: Mapping[str, Any]) -> Any:
+    """Some value that a key's schema allows: null where that is one, else the smallest."""
+    kinds = part.get("type", ())
+    if "enum" in part:
+        return part["enum"][0]
+    if "null" in kinds:
+        return None
+    plain: dict[str, Any] = {"boolean": False, "array": [], "object": {}, "string": "default"}
+    least = part.get("minimum", part.get("exclusiveMinimum", 0) + 1)
+    return plain.get(str(kinds), least)
+
+
 def _explain(problem: Any, where: str) -> list[str]:
     """One line per mistake: where, what was expected, what was found."""
     place = ".".join(str(part) for part in problem.absolute_path)

@@ -44,6 +44,7 @@ from ratchet.cli.main import (
 from ratchet.cli.sessions import (
     WorkflowError,
     add_options,
+    bare_name,
     harness_folder,
     parse_overrides,
     read_settings,
@@ -150,9 +151,14 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
     if name in ("", "pollinate"):
         side = "competitors that train side by side (default: 1)"
         add("--gpus", type=int, default=1, help=side)
-    add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
+    shown = "name of the tournament (default: the only one, or `session`)"
+    add("-t", "--tag", help=shown)
+    if name and name != "init":
+        add("named", nargs="?", metavar="TAG", type=bare_name, help=shown)
     add_options(parser)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.tag = options.tag or getattr(options, "named", None)
+    return options
 
 
 def find_tournament(root: Path, given: Sequence[str]) -> str:

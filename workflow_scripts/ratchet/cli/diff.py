@@ -1,7 +1,7 @@
 """ratchet diff: how the code of two experiments differs.
 
     ratchet diff 0 7          # the baseline and experiment 7
-    ratchet diff 3 7 --session night
+    ratchet diff 3 7 night
 
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from ratchet.base.terminal import CYAN, GREEN, RED, coloured, use_colour
 from ratchet.base.text import clean_text, plural
 from ratchet.cli.main import CommandParser, make_command, print_json, tell
-from ratchet.cli.sessions import add_session, chosen_session, trial_of
+from ratchet.cli.sessions import add_numbers, chosen_session, take_numbers, trial_of
 from ratchet.proposers.declared import unified_diff
 from ratchet.records.history import History
 from ratchet.session import Session
@@ -24,17 +24,17 @@ _COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
-    parser.add_argument("old", type=int, help="number of an experiment; 0 is the baseline")
-    parser.add_argument("new", type=int, help="number of another one")
+    add_numbers(parser, "two experiments (default: baseline and the best one), and a session")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_session(parser, positional=False)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
+    numbers = take_numbers(options, (0, 2))
     session = chosen_session(options)
     history = History.read(session.paths)
-    facts = diff_facts(session, history, options.old, options.new)
+    old, new = numbers or (0, history.state.incumbent.number)
+    facts = diff_facts(session, history, old, new)
     if options.json:
         print_json(facts)
         return 0

@@ -1,6 +1,7 @@
 """ratchet doctor: is this machine ready for a session, and if not, what to do?
 
     ratchet doctor
+    ratchet doctor night
     ratchet doctor --json --config task=tasks/gpt
 
 Looks at Python, git, Snakemake, uv, locked packages, disk, task and data, GPUs,
@@ -24,15 +25,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ratchet.base.errors import DataError, RatchetError, UsageError
+from ratchet.base.errors import ConfigError, DataError, RatchetError, faults_of
 from ratchet.base.io import digest, digest_file, read_record
 from ratchet.base.structs import asdict, replace
 from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
 from ratchet.base.text import finite_number, one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
-from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
-from ratchet.config import AGENTS, Config
+from ratchet.cli.sessions import (
+    add_options,
+    harness_folder,
+    parse_overrides,
+    task_of,
+    usable_settings,
+)
+from ratchet.config import AGENTS, Config, given_in_all, spell_commands, workflow_command
+from ratchet.manifest import check_manifest
 from ratchet.monitor.doctor import (
+    START,
     AgentTool,
     Check,
     CheckState,
@@ -59,6 +68,7 @@ from ratchet.runs.hardware import (
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault, sandbox_holds
 from ratchet.session import run_budget, transfer_weight
 from ratchet.steps.ownership import folder_owner
+from ratchet.steps.plan import start_faults
 from ratchet.steps.prepare import (
     PREPARED,
     Preparation,
@@ -66,13 +76,12 @@ from ratchet.steps.prepare import (
     judge_mode,
 )
 from ratchet.task.environment import (
+    UV_LOCK,
     Interpreter,
-    require_caches,
-    resolve_command,
     task_interpreter,
+    uv_sync,
     verify_packages,
 )
-from ratchet.task.presets import check_constants
 from ratchet.task.task import GB, Task
 
 
@@ -137,40 +146,56 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
 
 
 def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
-    """The machine with what configuration and task say of it."""
+    """The machine with what configuration and task say of it: every fault at once."""
+    harness = harness_folder(root)
     try:
-        chosen = read_settings(root, given)
-    except UsageError:  # a wrong option of this very command
-        raise
-    except RatchetError as error:
+        chosen, faults = usable_settings(root, given)
+    except ConfigError as error:
         return replace(seen, configuration=str(error))
-    seen = _with_agent(replace(seen, isolation=chosen.isolation), chosen)
-    locks = [lock(harness_folder(root) / "envs" / "workflow.lock")]
-    try:
-        task = task_of(chosen, root)
-    except RatchetError as error:
-        return replace(seen, locks=locks, task_fault=str(error))
-    seen = replace(seen, task=task.name, device=task.device)
-    try:
-        check_constants(task)
-        preset = choose_session_preset(chosen, task)
-        length = outlook_of(chosen, task, root, preset)
-        task = task.sized(preset)
-        seen = replace(seen, device=task.device, outlook=length)
-        python = task_interpreter(chosen, task, root, harness_folder(root))
-        if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
-            locks.append(lock(task.environment, python, named=chosen.python is not None))
-        seen = replace(seen, locks=locks, guard=" ".join(task.guard))
-        program = resolve_command(task.guard, python)[0] if task.guard else None
-        if program is not None and shutil.which(program) is None:
-            seen = replace(seen, guard_fault=f"{seen.guard}: no such program: {program}")
-        if not task.fills_caches:
-            require_caches(task.caches, task.clone)
-        known = prepared(Preparation(task, task.environment_of(preset), python), root)
-    except RatchetError as error:
-        return replace(seen, locks=locks, task_fault=str(error))
-    seen = replace(seen, preset=preset.name if preset else None, prepared=known)
-    return replace(seen, seedless=seedless_session(root, task))
+    paths = SessionPaths(chosen.session, root)
+    values = given_in_all(paths, parse_overrides(given))
+    command = workflow_command(paths, {} if paths.manifest.is_file() else values, harness=harness)
+    seen = _with_agent(replace(seen, isolation=chosen.isolation, command=command), chosen)
+    seen = replace(seen, configuration="\n".join(map(str, faults)))
+    locks = [lock(harness / "envs" / "workflow.lock")]
+    found: list[Task] = []
+    told = [("task", each) for each in faults_of([lambda: found.append(task_of(chosen, root))])]
+    for task in found:
+        told += session_faults(chosen, task, root, harness)
+        seen = replace(seen, task=task.name, device=task.device, guard=" ".join(task.guard))
+        with contextlib.suppress(RatchetError):
+            preset = choose_session_preset(chosen, task)
+            seen = replace(seen, preset=preset.name if preset else None)
+            seen = replace(seen, outlook=outlook_of(chosen, task, root, preset))
+            task = task.sized(preset)
+            seen = replace(seen, device=task.device)
+        with contextlib.suppress(RatchetError):
+            python = task_interpreter(chosen, task, root, harness)
+            if task.environment.resolve() != (harness / "envs/workflow.lock").resolve():
+                locks.append(lock(task.environment, python, chosen.python is not None, task.clone))
+            variables = task.environment_of(task.preset(seen.preset))
+            known = prepared(Preparation(task, variables, python), root)
+            seen = replace(seen, prepared=known)
+        seen = replace(seen, seedless=seedless_session(root, task))
+    spelled = [
+        (name, spell_commands(str(error), paths, values, harness))
+        for name, error in told
+        if name != "packages"  # which the locks tell
+    ]
+    return replace(seen, locks=locks, task_faults=spelled)
+
+
+def session_faults(
+    chosen: Config, task: Task, root: Path, harness: Path
+) -> list[tuple[str, RatchetError]]:
+    """What a session cannot start with, or go on with, by what it is about."""
+    paths = SessionPaths(chosen.session, root)
+    start = start_faults(chosen, task, root, harness)
+    if not paths.manifest.is_file():
+        return [*start]
+    changed = faults_of([lambda: check_manifest(paths, chosen, task)])
+    needed = [fault for fault in start if fault.name in ("python", "packages", "cache")]
+    return [*(("session", error) for error in changed), *needed]
 
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
@@ -253,19 +278,26 @@ def writable(root: Path) -> bool:
     return all(os.access(p if p.exists() else root, os.W_OK | os.X_OK) for p in places)
 
 
-def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> LockCheck:
+def lock(
+    path: Path,
+    python: Interpreter | None = None,
+    named: bool = False,
+    clone: Path | None = None,
+) -> LockCheck:
     """Whether the packages of this interpreter, or of a task's own, are as a lock names them.
 
-    An own one may differ if the configuration ``named`` it.
+    An own one may differ if the configuration ``named`` it.  ``clone`` is the repository that
+    the lock is from.
     """
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = digest_file(path)
-        verify_packages(path, python)
+        verify_packages(path, python, clone)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         differs = str(error).partition("(")[2].rpartition(");")[0]
-        todo = f"make env-{path.stem}" if python else ""
+        own = uv_sync(clone) if path.name == UV_LOCK else f"make env-{path.stem}"
+        todo = own if python else ""
         todo = "the configuration names it, and the manifest will say so" if named else todo
         return LockCheck(name, sha, differs or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
@@ -320,7 +352,7 @@ _STATE, _NAME = 9, 11
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    add_options(parser)
+    add_options(parser, named=True)
     return parser.parse_args(argv)
 
 
@@ -331,18 +363,18 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         fields = {
             "ready": ready,
-            "conclusion": conclusion(checks),
+            "conclusion": conclusion(checks, seen.command),
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
             "length": None if seen.outlook is None else asdict(seen.outlook),
         }
         print_json(fields)
     else:
-        print(render_checks(checks, use_colour()))
+        print(render_checks(checks, use_colour(), seen.command))
     return 0 if ready else EXIT_NOT_READY
 
 
-def render_checks(checks: Sequence[Check], colour: bool = False) -> str:
-    """All checks within 80 columns, and the conclusion."""
+def render_checks(checks: Sequence[Check], colour: bool = False, command: str = START) -> str:
+    """All checks within 80 columns, and the conclusion; ``command`` starts the session."""
     lines, rest = list[str](), " " * (_STATE + _NAME)
     for check in checks:
         state = f"{check.state.value:<{_STATE}}"
@@ -353,7 +385,8 @@ def render_checks(checks: Sequence[Check], colour: bool = False) -> str:
         lines += [coloured(state, code) + first[_STATE:], *more]
         if check.todo:
             lines += wrap_text(one_line(f"→ {check.todo}"), first=rest, rest=rest)
-    return "\n".join([*lines, "", *wrap_text(one_line(conclusion(checks)))])
+    # What is to be typed is not wrapped: it is there to be copied.
+    return "\n".join([*lines, "", *conclusion(checks, command).splitlines()])
 
 
 main = make_command(NAME, _parse, _run)

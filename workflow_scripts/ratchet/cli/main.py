@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def run_command(
         sys.stdout.flush()
         return code
     except RatchetError as error:
-        tell(name, str(error))
+        tell(name, spelled(str(error)))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,6 +107,18 @@ def run_command(
     except Exception as error:
         tell(name, f"internal error, {type(error).__name__}: {error}; {hint}")
         return EXIT_SOFTWARE
+
+
+def spelled(text: str) -> str:
+    """A message whose commands name the session that it is about, by the path that it names."""
+    named = re.search(r"(?:(?P<root>[^\s:]*)/)?\bresults/(?P<name>[^/\s:]+)/", text)
+    if named is None or "session=" not in text:
+        return text
+    from ratchet.config import spell_commands  # few errors have one
+    from ratchet.records.paths import SessionPaths
+
+    root = Path(named["root"] or ".")
+    return spell_commands(text, SessionPaths(named["name"], root if root.is_dir() else Path()))
 
 
 def tell(name: str, text: str) -> None:

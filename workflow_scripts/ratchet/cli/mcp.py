@@ -89,7 +89,7 @@ Parameters = ParamSpec("Parameters")
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
-    add_options(parser)
+    add_options(parser, named=True)
     return parser.parse_args(argv)
 
 

@@ -249,7 +249,7 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     indent = " " * len(f"usage: {NAME} (")
     usage = (
         f"{NAME} (--noise-sd SD | --replicates X X [X ...] |\n{indent}"
-        "--session NAME | --results FILE) [options]"
+        "[--session] NAME | --results FILE) [options]"
     )
     parser = CommandParser(NAME, __doc__, usage=usage)
     add = parser.add_argument
@@ -260,6 +260,7 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     runs = "metrics of runs of one code"
     source.add_argument("--replicates", type=float, metavar="X", nargs="+", help=runs)
     source.add_argument("--session", metavar="NAME", help="a session in results/")
+    source.add_argument("name", nargs="?", metavar="SESSION", help="the same")
     add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")
@@ -275,6 +276,7 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     add("--json", action="store_true", help="all numbers, for tools")
     add("--plot", type=Path, help=f"power curves to a file: {', '.join(SUFFIXES)}")
     options = parser.parse_args(argv)
+    options.session = options.session or (options.name or "").removeprefix("session=")
     _check(options)
     return options
 
@@ -344,9 +346,13 @@ def _of_session(name: str) -> NoiseFloor:
             return NoiseFloor(
                 verdict.noise_sd, source, *interval, JUDGE_LEVEL, verdict.incumbent_mean
             )
+    from ratchet.cli.sessions import harness_folder  # the rest needs no session
+    from ratchet.config import workflow_command
+
+    run = workflow_command(paths, harness=harness_folder(paths.root))
     raise InputMissingError(
         f"{paths.rounds}: expected a verdict with a noise floor, found none; state it with "
-        f"--noise-sd, or run the session first: snakemake --cores 1 --config session={name}"
+        f"--noise-sd, or run the session first: {run}"
     )
 
 

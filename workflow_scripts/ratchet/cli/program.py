@@ -15,6 +15,7 @@ input, 70 internal error, 74 output.
 """
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from ratchet.cli.main import CommandParser, make_command, print_json, tell, writ
 from ratchet.cli.sessions import (
     add_options,
     add_session,
+    bare_name,
     chosen_session,
     harness_folder,
     read_settings,
@@ -61,7 +63,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     new = commands.add_parser("new", help=_NEW, description=_NEW)
     new.add_argument("--output", type=Path, help="file to write (default: the task's brief)")
     checked = commands.add_parser("check", help=_CHECK, description=_CHECK)
-    checked.add_argument("file", type=Path, nargs="?", help="default: the configured task's brief")
+    checked.add_argument(
+        "file", nargs="?", type=bare_name, help="a file, or a session (default: the task's brief)"
+    )
     checked.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     checked.add_argument("-q", "--quiet", action="store_true", help="no sum on standard error")
     updated = commands.add_parser("update", help=_UPDATE, description=_UPDATE)
@@ -69,7 +73,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     updated.add_argument("--print", action="store_true", help="to standard output instead")
     for one in (new, updated):
         one.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    add_options(new)
+    add_options(new, named=True)
     add_options(checked)
     add_session(updated)
     return parser.parse_args(argv)
@@ -81,8 +85,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    word: str | None = options.file
+    if word is not None and not Path(word).exists() and (options.root / "results" / word).is_dir():
+        options.config, word = [*options.config, f"session={json.dumps(word)}"], None
     _, contract, brief = _contract(options)
-    path: Path = options.file or brief
+    path = brief if word is None else Path(word)
     text = read_text(path)
     findings = check_program(text, contract)
     if options.json:

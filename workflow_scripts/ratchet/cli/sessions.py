@@ -20,7 +20,16 @@ from ratchet.base.errors import (
 )
 from ratchet.base.io import read_record
 from ratchet.base.structs import asdict
-from ratchet.config import FROZEN_KEYS, Config, parse_config, read_config
+from ratchet.config import (
+    FROZEN_KEYS,
+    Config,
+    parse_config,
+    read_config,
+    session_values,
+    setting,
+    settle_config,
+    workflow_command,
+)
 from ratchet.records.events import Journal
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
@@ -65,11 +74,33 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """``--root`` and ``--config``, as Snakemake has it."""
+class _NamedSession(argparse.Action):
+    """Takes a bare name for the setting ``session``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        if values is not None:
+            namespace.config = [*namespace.config, f"session={json.dumps(values)}"]
+
+
+def bare_name(text: str) -> str:
+    """The name of a session, as it is or as ``session=NAME``."""
+    return text.removeprefix("session=")
+
+
+def add_options(parser: argparse.ArgumentParser, *, named: bool = False) -> None:
+    """``--root`` and ``--config``, as Snakemake has it; ``named``: the session's bare name too."""
     add_root(parser)
+    if named:
+        parser.add_argument("session", nargs="?", type=bare_name, action=_NamedSession, help=_WHICH)
     parser.add_argument(
         "--config",
+        action="extend",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
@@ -79,12 +110,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_session(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
     """The session's name, as an argument or as ``--session``; and :func:`add_options`."""
-    shown = "name of the session (default: the configured one)"
     if positional:
-        parser.add_argument("session", nargs="?", help=shown)
+        parser.add_argument("session", nargs="?", type=bare_name, help=_WHICH)
     else:
-        parser.add_argument("--session", metavar="NAME", help=shown)
+        parser.add_argument("--session", metavar="NAME", help=_WHICH)
     add_options(parser)
+
+
+_WHICH = "name of the session (default: the configured one)"
+
+
+def add_numbers(parser: argparse.ArgumentParser, help: str) -> None:
+    """Numbers of experiments and a session's bare name, in any order; and ``--session``."""
+    parser.add_argument("what", nargs="*", metavar="NUMBER|SESSION", type=bare_name, help=help)
+    add_session(parser, positional=False)
+
+
+def take_numbers(options: argparse.Namespace, counts: Sequence[int]) -> list[int]:
+    """The numbers among the words of :func:`add_numbers`, as many as one of ``counts``.
+
+    A word that is no number names the session.  Raises :class:`UsageError`.
+    """
+    numbers = [int(word) for word in options.what if word.isdecimal()]
+    names = [*filter(None, [options.session]), *(w for w in options.what if not w.isdecimal())]
+    if len(numbers) not in counts or len(names) > 1:
+        wanted = " or ".join(map(str, counts))
+        raise UsageError(
+            f"expected {wanted} numbers of experiments and at most one session, found "
+            f"{' '.join([*map(str, numbers), *names]) or 'none'}"
+        )
+    options.session = names[0] if names else None
+    return numbers
 
 
 def parse_overrides(given: Sequence[str]) -> dict[str, Any]:
@@ -106,12 +162,28 @@ def read_settings(root: Path, given: Sequence[str] = ()) -> Config:
     Raises :class:`ratchet.base.errors.ConfigError` for a mistake in it and
     :class:`UsageError` for a pair that is none.
     """
+    place, path, where = _places(root, given)
+    values = session_values(read_config(path), parse_overrides(given), root)
+    return parse_config(values, place / "config" / "schema.yaml", where, root / "config")
+
+
+def usable_settings(root: Path, given: Sequence[str] = ()) -> tuple[Config, list[RatchetError]]:
+    """The configuration as far as it is right, and its faults.
+
+    Raises :class:`ConfigError` for a file that is no mapping, and :class:`UsageError` for a
+    pair that is none.
+    """
+    place, path, where = _places(root, given)
+    values = session_values(read_config(path), parse_overrides(given), root)
+    return settle_config(values, place, where, root)
+
+
+def _places(root: Path, given: Sequence[str]) -> tuple[Path, Path, str]:
+    """The harness, the configuration file that counts, and how messages name it."""
     place = harness_folder(root)
     own = root / "config" / "config.yaml"
     path = own if own.exists() else place / "config" / "config.yaml"
-    where = f"{path}, --config" if given else str(path)
-    values = {**read_config(path), **parse_overrides(given)}
-    return parse_config(values, place / "config" / "schema.yaml", where, root / "config")
+    return place, path, f"{path}, --config" if given else str(path)
 
 
 def task_of(settings: Config, root: Path) -> Task:
@@ -134,9 +206,11 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     paths = SessionPaths(settings.session, root)
     if not paths.manifest.is_file():
         started = sorted(path.parent.name for path in (root / "results").glob("*/manifest.json"))
+        run = workflow_command(paths, parse_overrides(given), harness=harness_folder(root))
         raise InputMissingError(
             f"{paths.folder}: expected a started session, found none; "
-            + (f"there are: {', '.join(started)}" if started else "run one: snakemake --cores 1")
+            + (f"there are: {', '.join(started)}; " if started else "")
+            + f"run one: {run}"
         )
     if paths.rerun_plan.is_file():
         raise InputMissingError(
@@ -146,7 +220,7 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     if not paths.baseline.is_file():
         raise InputMissingError(
             f"{paths.baseline}: the session has no baseline yet; let it run: "
-            f"snakemake --cores 1 --config session={settings.session}"
+            f"{workflow_command(paths, harness=harness_folder(root))}"
         )
     frozen = read_record(Manifest, paths.manifest).frozen
     values = {**asdict(settings), **{k: v for k, v in frozen.items() if k in FROZEN_KEYS}}
@@ -200,9 +274,3 @@ def snakemake(
     if received:
         sys.exit(128 + received[0])
     return code
-
-
-def setting(value: Any) -> str:
-    """A setting as Snakemake reads it after ``--config KEY=``."""
-    simple = isinstance(value, str) and value.isalnum()
-    return value if simple else json.dumps(value, ensure_ascii=False)

@@ -1,10 +1,11 @@
 """ratchet show: everything about one experiment of a session.
 
     ratchet show 7
-    ratchet show 7 --session night
+    ratchet show night
+    ratchet show 7 night
 
 Verdict, measurements, hypothesis, edit and the end of its log; 0 is the
-baseline.
+baseline.  Without a number it is the best experiment so far.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
@@ -28,7 +29,7 @@ from ratchet.base.text import (
 )
 from ratchet.cli.diff import diff_lines
 from ratchet.cli.main import CommandParser, make_command, print_json
-from ratchet.cli.sessions import add_session, chosen_session, trial_of
+from ratchet.cli.sessions import add_numbers, chosen_session, take_numbers, trial_of
 from ratchet.records.events import store_words
 from ratchet.records.history import History, Trial
 from ratchet.records.records import RunSummary, chance_name
@@ -47,15 +48,17 @@ LONG = 2_000
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
-    parser.add_argument("number", type=int, help="of the experiment; 0 is the baseline")
+    add_numbers(parser, "number of an experiment (default: the best one), and a session")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_session(parser, positional=False)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
+    numbers = take_numbers(options, (0, 1))
     session = chosen_session(options)
-    trial = trial_of(session, History.read(session.paths), options.number)
+    history = History.read(session.paths)
+    number = numbers[0] if numbers else history.state.incumbent.number
+    trial = trial_of(session, history, number)
     if options.json:
         print_json(safe_json(experiment_facts(trial, session)))
     else:

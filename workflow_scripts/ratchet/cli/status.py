@@ -51,7 +51,8 @@ from ratchet.base.text import (
     spoken_duration,
 )
 from ratchet.cli.main import CommandParser, make_command, print_json
-from ratchet.cli.sessions import add_root
+from ratchet.cli.sessions import add_root, bare_name, harness_folder
+from ratchet.config import workflow_command
 from ratchet.monitor.progress import (
     DAMAGED,
     SessionRunState,
@@ -103,7 +104,12 @@ _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("session", nargs="?", help="its name (default: the one that runs, or was last at work)")
+    add(
+        "session",
+        nargs="?",
+        type=bare_name,
+        help="its name (default: the one that runs, or was last at work)",
+    )
     add("--watch", action="store_true", help="until it ends; one line per event in a pipe")
     add("--json", action="store_true", help="one JSON object; with --watch one per event")
     add_root(parser)
@@ -137,10 +143,9 @@ def choose_session(name: str | None, root: Path) -> SessionPaths:
     if name is None and there:
         name = max(there, key=lambda each: there[each])
     if name not in there:
-        known = (
-            f"there are: {', '.join(sorted(there))}" if there else "run one: snakemake --cores 1"
-        )
         place = root / "results" / (name or "")
+        todo = workflow_command(SessionPaths(name or "default", root), harness=harness_folder(root))
+        known = f"there are: {', '.join(sorted(there))}" if there else f"run one: {todo}"
         raise InputMissingError(f"{place}: expected a session with events, found none; {known}")
     return SessionPaths(str(name), root)
 
@@ -171,9 +176,9 @@ class View:
     def facts(self, now: float) -> dict[str, Any]:
         """All facts that are shown, disk and GPUs of this machine included."""
         root, name = self.paths.root, self.paths.session
-        again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
-        if self.paths.rerun_plan.is_file():
-            again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
+        target = "audit" if self.paths.rerun_plan.is_file() else ""
+        target = "evolve" if self.paths.tournament.is_file() else target
+        again = workflow_command(self.paths, words=target, harness=harness_folder(root))
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
         owned = owns_session(root, name)

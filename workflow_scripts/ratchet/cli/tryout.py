@@ -36,6 +36,7 @@ from ratchet.cli.sessions import (
     parse_overrides,
     snakemake,
 )
+from ratchet.config import workflow_command
 from ratchet.integrity.edit_checks import edit_faults
 from ratchet.integrity.seal import begin_workflow
 from ratchet.judge.settings import Mode
@@ -74,7 +75,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("-m", "--message", default="", help="what was changed and why; one line describes it")
     add("--category", help="what it is about (default: found from the edit, then from the words)")
-    add_options(parser)
+    add_options(parser, named=True)
     add("--again", action="store_true", help="measure the edit that was tried last once more")
     add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
     add("--force", action="store_true", help="with --restore: also over an edit never tried")
@@ -202,7 +203,8 @@ class TrialPlace(Frozen):
         if not plan.paths.baseline.exists():
             raise InputMissingError(
                 f"session {plan.config.session!r}: no baseline yet ({plan.paths.baseline}); with "
-                "the unchanged files in place, run: snakemake --cores 1 baseline"
+                "the unchanged files in place, run: "
+                + workflow_command(plan.paths, values, "baseline", harness)
             )
         session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
         return cls(session, root, _folder(session, root, harness), harness, values)

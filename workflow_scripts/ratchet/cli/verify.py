@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line, plural
-from ratchet.cli.main import CommandParser, make_command, print_json, tell
-from ratchet.cli.sessions import add_root
+from ratchet.cli.main import CommandParser, make_command, print_json, spelled, tell
+from ratchet.cli.sessions import add_root, bare_name
 from ratchet.integrity.verify import verify_sessions
 
 NAME = "ratchet verify"
@@ -31,7 +31,7 @@ SCOPE = "this is about bytes; whether a gain is real is what the report says"
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("session", nargs="?", help="name of the session (default: every one)")
+    add("session", nargs="?", type=bare_name, help="name of the session (default: every one)")
     add_root(parser)
     add("--json", action="store_true", help="one JSON object instead of lines")
     add("-q", "--quiet", action="store_true", help="no notes and no sum")
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     else:
         for deviation in deviations:
-            print(one_line(str(deviation)))
+            print(one_line(spelled(str(deviation))))
     if not options.quiet:
         for note in findings.notes:
             tell(NAME, f"note: {note}")

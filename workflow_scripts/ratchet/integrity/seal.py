@@ -31,6 +31,7 @@ HEADER = "# The session's files; check them with: sha256sum -c SHA256SUMS, or: r
 WHOLE = (
     "*.json",
     "*.tsv",
+    "settings.yaml",
     "*.html",
     "*.png",
     "*.svg",

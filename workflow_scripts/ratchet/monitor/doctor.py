@@ -150,6 +150,8 @@ MEND_ISOLATION = {
 }
 UNPREPARED = "not prepared yet; the first session does it"
 ENVIRONMENT = "make env, then: source .venv/bin/activate"
+START = "snakemake --cores 1"
+"""The command of the configured session."""
 
 
 class CheckState(enum.StrEnum):
@@ -210,7 +212,9 @@ class Machine(Frozen):
     strongest kind last, and ``holds`` what each closes to runs and leaves open.
     ``device`` is what the task runs on, ``None`` if no task can be read, and ``seedless`` a
     session of it in which the seed had no effect.  ``disk`` maps folders to free space in
-    1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any.
+    1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any,
+    and ``command`` starts the session.  ``task_faults`` say what the task cannot start with:
+    what each is about, and the message.  Of ``locks`` the first is the harness's own.
     """
 
     python: tuple[int, ...]
@@ -230,11 +234,11 @@ class Machine(Frozen):
     agents: Mapping[str, AgentTool] = field(default_factory=dict)
     agent: str | None = None
     configuration: str = ""
+    command: str = START
     task: str | None = None
-    task_fault: str = ""
+    task_faults: Sequence[tuple[str, str]] = ()
     device: str | None = None
     guard: str = ""
-    guard_fault: str = ""
     preset: str | None = None
     prepared: bool | None = None
     seedless: str | None = None
@@ -253,14 +257,18 @@ def is_ready(checks: Sequence[Check]) -> bool:
     return all(check.state is not CheckState.PROBLEM for check in checks)
 
 
-def conclusion(checks: Sequence[Check]) -> str:
-    """The last line: how to start, or what to do first."""
-    first = next((check for check in checks if check.state is CheckState.PROBLEM), None)
-    if first is not None:
-        return f"not ready; first: {first.todo or first.text}"
+def conclusion(checks: Sequence[Check], command: str = START) -> str:
+    """The last line: how to start, or what to mend, in which order."""
+    problems = [check for check in checks if check.state is CheckState.PROBLEM]
+    if problems:
+        todo = dict.fromkeys(f"{check.name}: {one_line(check.todo)}" for check in problems)
+        if len(todo) == 1:
+            return f"not ready; first: {one_line(problems[0].todo)}"
+        lines = [f"  {number}. {each}" for number, each in enumerate(todo, 1)]
+        return "\n".join(["not ready; to be mended, in this order:", *lines])
     count = sum(check.state is CheckState.WARNING for check in checks)
     some = f", with {count} warning{'' if count == 1 else 's'}" if count else ""
-    return f"ready{some}; start with: snakemake --cores 1"
+    return f"ready{some}; start with: {command}"
 
 
 def _python(machine: Machine) -> Iterator[Check]:
@@ -297,7 +305,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _locks(machine: Machine) -> Iterator[Check]:
-    for lock in machine.locks:
+    yield from _lock_checks(machine.locks[:1])
+
+
+def _lock_checks(locks: Sequence[LockCheck]) -> Iterator[Check]:
+    for lock in locks:
         name = f"{lock.path} {lock.digest[:12]}".strip()
         if lock.fault:
             judge = warning if lock.allowed else problem
@@ -321,17 +333,23 @@ def _disk(machine: Machine) -> Iterator[Check]:
 
 
 def _task(machine: Machine) -> Iterator[Check]:
-    if machine.configuration:
-        todo = "mend the configuration (config/README.md has all keys)"
-        yield problem("config", machine.configuration, todo)
-    elif machine.task_fault:
-        yield problem("task", machine.task_fault, "mend the task, or choose another")
-    elif machine.task is not None:
+    faulty = {name for name, _ in machine.task_faults}
+    for text in filter(None, machine.configuration.splitlines()):
+        yield problem("config", text, "mend the configuration (config/README.md has all keys)")
+    tasks, later = machine.locks[1:], ("cache", "guard", "remember")
+    for name, text in machine.task_faults:
+        if name in later:
+            yield from _lock_checks(tasks)
+            tasks = ()
+        # A message says at its end what to do.
+        what, _, todo = text.rpartition("; ")
+        yield problem(name, what or text, todo if what else "mend the task, or choose another")
+    yield from _lock_checks(tasks)
+    if machine.task is not None:
         preset = f", preset {machine.preset}" if machine.preset else ""
-        yield ok("task", f"{machine.task} on {machine.device}{preset}")
-        if machine.guard_fault:
-            yield problem("guard", machine.guard_fault, "set `guard` in the task's task.yaml")
-        elif machine.guard:
+        if not faulty:
+            yield ok("task", f"{machine.task} on {machine.device}{preset}")
+        if machine.guard and "guard" not in faulty:
             yield ok("guard", f"{machine.guard}; the baseline must pass it first")
         if machine.prepared is not None:
             yield ok("data", "prepared" if machine.prepared else UNPREPARED)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError
+from ratchet.base.errors import THIS_SESSION, ConfigError
 from ratchet.base.io import write_bytes
 from ratchet.base.structs import Frozen, field
 from ratchet.runs.supervisor import STOPPING, start_supervisor, supervisor_answer
@@ -309,7 +309,7 @@ def require_agent(program: str, name: str) -> None:
         raise ConfigError(
             f"the agent {name} cannot be started: there is no program {program!r} on the PATH; "
             "install it, or set agent_command, or take another proposer: "
-            "snakemake --cores 1 --config proposer=declared"
+            f"{THIS_SESSION} proposer=declared"
         )
 
 

@@ -26,6 +26,8 @@ class SessionPaths(Frozen):
     root: Path = Path()
 
     manifest = _Below("manifest.json")
+    # What its command lines gave beside config.yaml; a later call may change it.
+    settings = _Below("settings.yaml")
     # Where a session goes on from another one's champion.
     start = _Below("start.json")
     # What the seeds of its runs are drawn with; the report publishes it.
@@ -78,6 +80,10 @@ class SessionPaths(Frozen):
     def baseline_run(self, number: int) -> Path:
         """One run of the unchanged source."""
         return self.folder / "baseline" / f"run-{number}.json"
+
+    def baseline_output(self, number: int) -> Path:
+        """What a run of the baseline printed that failed; the store keeps none such."""
+        return self.logs / "baseline" / f"run-{number}.output.log"
 
     def certify_run(self, number: int) -> Path:
         """One run of the certification."""

@@ -54,9 +54,19 @@ class Executor:
     session's baseline.
     """
 
-    def __init__(self, session: Session, usual: Sequence[RunSummary] | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        usual: Sequence[RunSummary] | None = None,
+        check: Callable[[RunRecord, str], None] | None = None,
+    ) -> None:
+        """``check`` gets record and log of each run that is made now, before the store.
+
+        What it raises is raised, and the run is kept nowhere.
+        """
         self.session = session
         self._usual = usual
+        self._check = check
 
     def run(
         self,
@@ -292,7 +302,10 @@ class Executor:
         def perform(folder: Path) -> RunRecord:
             here = self._on_this_machine(spec)
             journal.append("run_started", **about, key=spec.key, budget=self.session.budget)
-            return self._compared(execute_run(here, self.session.store, folder), source)
+            record = self._compared(execute_run(here, self.session.store, folder), source)
+            if self._check is not None:
+                self._check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
+            return record
 
         key, record, executed = self.session.store.run(spec.inputs, perform)
         contended = record.outcome is Outcome.CONTENDED

@@ -214,6 +214,11 @@ def failure_evidence(text: str) -> str:
     return sign.line if sign is not None else cut_line(lines[-1]) if lines else ""
 
 
+def is_exception(line: str) -> bool:
+    """Whether a line is the last one of a traceback: an exception with its message."""
+    return _EXCEPTION.match(line) is not None
+
+
 def strong_sign(lines: Sequence[str]) -> Sign | None:
     """The last line that by itself says that the run failed, and how.
 

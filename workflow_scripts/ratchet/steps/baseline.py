@@ -1,9 +1,11 @@
 """Runs of the unchanged source, and what round 1 starts from."""
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
-from ratchet.base.errors import NEW_SESSION, DataError, UsageError
-from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.errors import NEW_SESSION, DataError, RatchetError, UsageError
+from ratchet.base.io import read_record, source_digest, write_bytes, write_json
 from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
@@ -19,11 +21,13 @@ from ratchet.records.records import (
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
-from ratchet.records.store import peak_memory
+from ratchet.records.store import RunRecord, peak_memory
+from ratchet.runs.causes import LABELS, Circumstances, advice_on, find_failure
 from ratchet.runs.executor import Executor
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.suggestions import steering_advice
 from ratchet.steps.judge import broken_constraints
+from ratchet.task.environment import task_interpreter
 
 
 def write_baseline(session: Session) -> None:
@@ -66,12 +70,21 @@ def write_baseline(session: Session) -> None:
 def write_baseline_run(session: Session, number: int) -> None:
     """Write one run of the unchanged source, the first with number 0.
 
-    It must pass the task's guard before anything is trained.
+    It must pass the task's guard before anything is trained.  Raises :class:`DataError` for one
+    that fails, with its cause and what to do.
     """
     _require_own(session)
-    executor = Executor(session)
-    executor.guard(session.baseline_files, required=True)
-    made = executor.run(session.baseline_files, Role.SEARCH, number)
+    Executor(session).guard(session.baseline_files, required=True)
+
+    def check(record: RunRecord, log: str) -> None:
+        # Mended may be what is no part of a run's key, so that no failure is kept.
+        if record.outcome not in (Outcome.OK, Outcome.CONTENDED):
+            path = session.paths.baseline_output(number)
+            write_bytes(path, log.encode())
+            raise _failed(session, record.outcome, record.reason, log, path)
+
+    made = Executor(session, check=check).run(session.baseline_files, Role.SEARCH, number)
+    require_usable(session, (made,))
     write_json(session.paths.baseline_run(number), made)
 
 
@@ -146,11 +159,9 @@ def require_usable(session: Session, runs: Sequence[RunSummary]) -> None:
     named = f"the baseline of task {session.task.name}"
     for run in runs:
         if run.outcome is not Outcome.OK:
-            raise DataError(
-                f"{named} does not train: {run.outcome} with seed {run.seed} ({run.reason}); its "
-                f"log is {session.log_path(run.key)}. Mend {', '.join(session.task.mutable)} and "
-                f"{NEW_SESSION}"
-            )
+            path = session.log_path(run.key)
+            log = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            raise _failed(session, run.outcome, run.reason, log, path)
     limit, found = memory_ceiling(session.config), peak_memory(session.store, runs)
     if limit.refuses(found):
         raise DataError(
@@ -163,3 +174,26 @@ def require_usable(session: Session, runs: Sequence[RunSummary]) -> None:
             f"{named} breaks a constraint ({broken}); correct `constraints` in "
             f"{session.manifest.definition.path}, or choose a smaller preset, and {NEW_SESSION}"
         )
+
+
+def _failed(session: Session, outcome: Outcome, reason: str, log: str, path: Path) -> DataError:
+    """Error for a run of the baseline that failed: the cause, its last words, what to do."""
+    failure = find_failure(outcome, reason, log)
+    preset, python = session.manifest.preset, ""
+    if session.manifest.python is not None:
+        with contextlib.suppress(RatchetError):
+            own = task_interpreter(
+                session.config, session.task, session.paths.root, session.harness
+            )
+            python = own.executable if own else ""
+    here = Circumstances(
+        task=session.task,
+        python=python,
+        preset=preset.name if preset else "",
+        timeout_seconds=session.budget["timeout_seconds"],
+    )
+    return DataError(
+        f"the baseline of task {session.task.name} does not train ({outcome}); the cause is "
+        f"{LABELS[failure.cause]}: {failure.words} (all that it printed is in {path}).\n"
+        f"{advice_on(failure, here)}"
+    )

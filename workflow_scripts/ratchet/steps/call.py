@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.base.structs import Frozen
-from ratchet.config import Config
+from ratchet.config import Config, spelled_commands
 from ratchet.integrity.seal import sealed_step
 from ratchet.monitor.views import Progress
 from ratchet.records.events import Event, Journal, Listener, each_listener
@@ -118,7 +118,10 @@ def run_step(steps: Mapping[str, StepFunction]) -> None:
         sys.exit(_report(error, call, sys.stderr))
     with log:
         try:
-            with sealed_step(call.paths, call.name, call.number, call.candidate, call.limits_file):
+            sealed = sealed_step(
+                call.paths, call.name, call.number, call.candidate, call.limits_file
+            )
+            with spelled_commands(call.paths, harness=call.harness), sealed:
                 steps[call.name](call)
         except KeyboardInterrupt:
             sys.exit(130)

@@ -180,7 +180,8 @@ def _read(session: Session, plan: CertificationPlan, number: int) -> Certificati
     if found.source != plan.source or found.left_out != plan.variants[number].left_out:
         raise DataError(
             f"{path}: expected a run of another variant; make them again: "
-            "snakemake --cores 1 --forcerun certify_run"
+            "snakemake --cores 1 --forcerun certify_run "
+            "--config session=THIS"
         )
     return found
 

@@ -129,7 +129,8 @@ def _read(session: Session, champion: Incumbent, replicate: int) -> Confirmation
     if found.source != champion.source:
         raise DataError(
             f"{path}: expected runs of experiment {champion.number}, found those of "
-            f"{found.champion}; make them again: snakemake --cores 1 --forcerun confirm_run"
+            f"{found.champion}; make them again: snakemake --cores 1 --forcerun confirm_run "
+            "--config session=THIS"
         )
     return found
 

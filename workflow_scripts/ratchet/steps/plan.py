@@ -4,22 +4,35 @@ import contextlib
 import functools
 import math
 import re
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ratchet.base.errors import (
     EXIT_IO,
     EXIT_UNAVAILABLE,
+    THIS_SESSION,
     AgentUnusableError,
     ConfigError,
     RatchetError,
+    faults_of,
+    raise_faults,
 )
-from ratchet.base.io import canonical_json, digest, digest_bytes, read_if_whole
+from ratchet.base.io import canonical_json, digest, digest_bytes, read_if_whole, write_bytes
 from ratchet.base.structs import Frozen, field, replace, to_json_values
 from ratchet.base.text import one_line
-from ratchet.config import Config, parse_config, read_config
+from ratchet.config import (
+    Config,
+    given_in_all,
+    given_text,
+    read_config,
+    session_values,
+    settle_config,
+    spelled_commands,
+)
+from ratchet.integrity.seal import begin_workflow
 from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
@@ -31,7 +44,14 @@ from ratchet.records.store import Store
 from ratchet.session import other_scale
 from ratchet.steps.ownership import take_folder
 from ratchet.steps.snakemake_hooks import clear_locks
-from ratchet.task.environment import require_caches
+from ratchet.task.environment import (
+    Interpreter,
+    check_guard,
+    check_platform,
+    require_task_caches,
+    task_interpreter,
+    verify_packages,
+)
 from ratchet.task.presets import (
     check_constants,
     choose_preset,
@@ -41,18 +61,6 @@ from ratchet.task.presets import (
 )
 from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
-
-
-def session_resumed(paths: SessionPaths, config: Config, forced: bool = False) -> None:
-    """Note that a session that has a journal goes on, with the settings of now.
-
-    Where its runs are ``forced``, failures of the machine so far do not count any more.
-    """
-    if paths.manifest.exists() and paths.events.exists():
-        # No verdict rests on it: a full disk is named by the step that needs room.
-        with contextlib.suppress(OSError):
-            again = {"forced": True} if forced else {}
-            Journal(paths.events).append("resumed", **planned_facts(config), **again)
 
 
 def planned_facts(config: Config) -> dict[str, Any]:
@@ -180,7 +188,7 @@ class Needs(Frozen):
 
 
 _T = TypeVar("_T")
-RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
+RESUME_HINT = "ratchet: nothing that was finished is lost; the message above says how to go on"
 
 # The owner's lock lives as long as the process that parsed the Snakefile.
 _owner: list[int] = []
@@ -194,6 +202,9 @@ class WorkflowPlan(Frozen, dict=True):
     harness: Path
     needs: Needs = field(default_factory=Needs)
     transfer_needs: Needs = field(default_factory=Needs)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line says, and what the configuration file does."""
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -306,6 +317,23 @@ class WorkflowPlan(Frozen, dict=True):
         return digest([self.config.rounds, code_digest("ratchet.report.session_report")])
 
 
+def session_resumed(plan: WorkflowPlan, forced: bool = False) -> None:
+    """Note that a session that has a journal goes on, and what it was given to do so.
+
+    Where its runs are ``forced``, failures of the machine so far do not count any more.
+    """
+    paths = plan.paths
+    # No verdict rests on it: a full disk is named by the step that needs room.
+    with contextlib.suppress(OSError):
+        text = given_text(paths, plan.given, plan.written)
+        if not paths.settings.is_file() or paths.settings.read_text(encoding="utf-8") != text:
+            begin_workflow(paths, [paths.settings])
+            write_bytes(paths.settings, text.encode())
+        if paths.manifest.exists() and paths.events.exists():
+            again = {"forced": True} if forced else {}
+            Journal(paths.events).append("resumed", **planned_facts(plan.config), **again)
+
+
 def load_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
     """Check everything, or end the process with one message and its exit code."""
     return _or_end(lambda: make_plan(overrides, root, harness, owner), root)
@@ -381,40 +409,54 @@ def _or_end(check: Callable[[], _T], root: Path) -> _T:
 def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
     """Check configuration, task and frozen inputs; take the folder if ``owner``.
 
-    ``overrides`` (Snakemake's ``--config`` and ``--configfile``) count before
-    ``config/config.yaml`` of the working folder, or else of the harness.
-    Nothing is written before everything was checked.  Raises a
-    :class:`ratchet.base.errors.RatchetError` with one clear message.
+    ``overrides`` (Snakemake's ``--config`` and ``--configfile``) count before what the session
+    was started with, and that before ``config/config.yaml`` of the working folder, or else of
+    the harness.  Nothing is written before everything was checked.  Raises a
+    :class:`ratchet.base.errors.RatchetError` with one clear message, which has every fault.
     """
-    schema_path = harness / "config" / "schema.yaml"
     path = _config_file(root, harness)
-    written = read_config(path)
-    given = {k: v for k, v in plain(overrides).items() if k not in written or v != written[k]}
-    values = {**written, **given}
-    where = f"{path}, --config" if given else str(path)
-    settings = parse_config(values, schema_path, where, root / "config")
-    defined = task_of_config(settings, root, harness)
+    written, given = read_config(path), plain(overrides)
+    name = given.get("session", written.get("session"))
+    paths = SessionPaths(name if isinstance(name, str) else "", root)
+    with spelled_commands(paths, given_in_all(paths, given, written), harness):
+        return _checked_plan(written, given, path, root, harness, owner)
+
+
+def _checked_plan(
+    written: Mapping[str, Any],
+    given: Mapping[str, Any],
+    path: Path,
+    root: Path,
+    harness: Path,
+    owner: bool,
+) -> WorkflowPlan:
+    differs = any(k not in written or v != written[k] for k, v in given.items())
+    where = f"{path}, --config" if differs else str(path)
+    values = session_values(written, given, root)
+    settings, faults = settle_config(values, harness, where, root)
+    with contextlib.suppress(RatchetError):
+        # What was tried by hand belongs to the session, however few rounds are asked for.
+        last = SessionPaths(settings.session, root).last_offer
+        settings = replace(settings, rounds=max(settings.rounds, last))
     paths = SessionPaths(settings.session, root)
-    # What was tried by hand belongs to the session, however few rounds are asked for.
-    settings = replace(settings, rounds=max(settings.rounds, paths.last_offer))
-    with watch_inputs(settings, paths, owner):
-        frozen = check_manifest(paths, settings, defined)
-    if frozen is None:
-        check_constants(defined)
-        if defined.origin is not None:
-            for fault in constant_faults(defined):
-                print(f"ratchet: {defined.definition}: left out: {fault}", file=sys.stderr)
-        _check_preset(settings, defined)
-        _check_budget(settings, defined)
-        if not defined.fills_caches:
-            require_caches(defined.caches, defined.clone)
-        if settings.remember:
-            _check_remembered(settings, defined, root)
-    scale = _check_transfer(settings, defined, frozen)
-    if settings.agent:
-        _check_agent(settings, defined, root, new=frozen is None)
-        if owner and frozen is None:
-            check_login(settings)
+    new, found = not paths.manifest.is_file(), list[Task]()
+    faults += faults_of([lambda: found.append(task_of_config(settings, root, harness))])
+    frozen: Manifest | None = None
+    if found and not new:
+        raise_faults(faults)
+        with watch_inputs(settings, paths, owner), spelled_commands(paths, None, harness):
+            frozen = check_manifest(paths, settings, found[0])
+    elif found:
+        faults += [fault.error for fault in start_faults(settings, found[0], root, harness)]
+    scales = list[Scale | None]()
+    if found:
+        faults += faults_of([lambda: scales.append(_check_transfer(settings, found[0], frozen))])
+    faults += faults_of(_agent_checks(settings, found, root, new, new and owner))
+    raise_faults(faults)
+    (defined,), (scale,) = found, scales
+    if new and defined.origin is not None:
+        for fault in constant_faults(defined):
+            print(f"ratchet: {defined.definition}: left out: {fault}", file=sys.stderr)
     if owner and not _owner:
         _own(root, paths)
         _tell_damage(paths)
@@ -427,7 +469,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
                     file=sys.stderr,
                 )
     needs = _needs(settings, defined)
-    return WorkflowPlan(settings, paths, harness, needs, _needs_at(scale, needs, defined))
+    further = _needs_at(scale, needs, defined)
+    return WorkflowPlan(settings, paths, harness, needs, further, given, written)
 
 
 MOST_TOLD = 9
@@ -524,21 +567,33 @@ def _check_budget(settings: Config, defined: Task) -> None:
         )
 
 
-def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None:
-    """Refuse an agent that could not work on this task, or that a new session cannot start."""
+def _agent_checks(
+    settings: Config, tasks: Sequence[Task], root: Path, new: bool, login: bool
+) -> Iterator[Callable[[], None]]:
+    """Checks of the agent that is to propose; of a new session also whether it can start.
+
+    ``tasks`` holds the task, if there is one.
+    """
+    if not settings.agent:
+        return
     from ratchet.proposers.agent_process import AGENT_TOOLS, agent_program, require_agent
     from ratchet.proposers.agent_workspace import check_file_names  # needed with an agent only
 
-    names = (*defined.mutable, *defined.fixed, defined.brief)
-    check_file_names(names, str(defined.definition))
-    if new:
-        require_agent(agent_program(settings.agent, settings.agent_command, root), settings.agent)
-    if settings.agent_tokens is not None and AGENT_TOOLS[settings.agent].counts_late and new:
+    for task in tasks:
+        names = (*task.mutable, *task.fixed, task.brief)
+        yield functools.partial(check_file_names, names, str(task.definition))
+    if not new:
+        return
+    program = agent_program(settings.agent, settings.agent_command, root)
+    yield functools.partial(require_agent, program, settings.agent)
+    if settings.agent_tokens is not None and AGENT_TOOLS[settings.agent].counts_late:
         print(
             f"ratchet: agent_tokens: {settings.agent} tells at a call's end alone what it used; "
             "calls that are stopped before do not count",
             file=sys.stderr,
         )
+    if login and shutil.which(program) is not None:
+        yield functools.partial(check_login, settings)
 
 
 def check_login(settings: Config) -> None:
@@ -555,8 +610,7 @@ def check_login(settings: Config) -> None:
     if login is Login.NO:
         raise AgentUnusableError(
             f"the agent {agent} is to propose and is not logged in ({why}); log in "
-            f"({LOGIN_HINTS[agent]}), or take another proposer: snakemake --cores 1 --config "
-            "proposer=declared"
+            f"({LOGIN_HINTS[agent]}), or take another proposer: {THIS_SESSION} proposer=declared"
         )
 
 
@@ -568,11 +622,50 @@ def end_unasked(paths: SessionPaths, config: Config) -> None:
         sys.exit(EXIT_UNAVAILABLE)
 
 
+class StartFault(NamedTuple):
+    """A fault that a new session cannot start with, and what it is a fault of."""
+
+    name: str
+    error: RatchetError
+
+
+def start_faults(settings: Config, task: Task, root: Path, harness: Path) -> list[StartFault]:
+    """All faults of a task for a new session, in the order in which they are to be mended."""
+    asked: list[Interpreter | None] = []
+
+    def interpreter() -> None:
+        asked.append(task_interpreter(settings, task, root, harness))
+
+    def packages() -> None:
+        for python in asked:
+            # One that the configuration names may differ, and the manifest says how.
+            if settings.python is None:
+                verify_packages(task.environment, python, task.clone)
+
+    def guard() -> None:
+        for python in asked:
+            check_guard(task, python)
+
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("platform", lambda: check_platform(task)),
+        ("task", lambda: check_constants(task)),
+        ("preset", lambda: _check_preset(settings, task)),
+        ("budget", lambda: _check_budget(settings, task)),
+        ("python", interpreter),
+        ("packages", packages),
+        ("cache", lambda: None if task.fills_caches else require_task_caches(task)),
+        ("guard", guard),
+        ("remember", lambda: _check_remembered(settings, task, root)),
+    ]
+    return [StartFault(name, error) for name, check in checks for error in faults_of([check])]
+
+
 def _check_remembered(settings: Config, defined: Task, root: Path) -> None:
     """Refuse sessions that a new one cannot remember."""
-    from ratchet.proposers.memory import check_remembered  # needed by few
+    if settings.remember:
+        from ratchet.proposers.memory import check_remembered  # needed by few
 
-    check_remembered(settings, defined, root)
+        check_remembered(settings, defined, root)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

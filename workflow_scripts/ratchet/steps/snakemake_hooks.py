@@ -25,6 +25,7 @@ SEEN = ("9.27.1",)
 
 PRIVATE = (
     "snakemake.logging:logger",
+    "snakemake.settings.types:ConfigSettings.overwrite_config",
     "snakemake.workflow:Workflow.is_main_process",
     "snakemake.workflow:Workflow.non_local_exec",
     "snakemake.workflow:Workflow.global_resources",
@@ -62,6 +63,14 @@ def runs_jobs(workflow: Any) -> bool:
     Jobs on nodes, and those of a group, parse the Snakefile again.
     """
     return bool(workflow.is_main_process) and not only_looks(sys.argv)
+
+
+def given_settings(workflow: Any) -> dict[str, Any]:
+    """Settings that ``--config`` and ``--configfile`` give, without those of ``configfile:``.
+
+    A session goes on with its own settings where nothing is given, so that it counts what is.
+    """
+    return dict(workflow.config_settings.overwrite_config)
 
 
 def sends_jobs(workflow: Any) -> bool:

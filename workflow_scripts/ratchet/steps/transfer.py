@@ -215,6 +215,7 @@ def _read(session: Session, plan: TransferPlan, number: int) -> tuple[RunSummary
     if found.source != plan.source or ours is None or theirs is None:
         raise DataError(
             f"{path}: expected runs of experiment {plan.champion}, found others; make them again: "
-            "snakemake --cores 1 --forcerun transfer_run"
+            "snakemake --cores 1 --forcerun transfer_run "
+            "--config session=THIS"
         )
     return ours, theirs

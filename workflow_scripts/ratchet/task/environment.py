@@ -6,7 +6,10 @@ import contextlib
 import functools
 import json
 import os
+import platform
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,17 +20,19 @@ from typing import Any
 
 from ratchet.base.errors import (
     NEW_SESSION,
+    THIS_SESSION,
     ConfigError,
     DataError,
     FixedInputChangedError,
     InputMissingError,
+    raise_faults,
 )
 from ratchet.base.io import digest, digest_file, read_bytes
 from ratchet.base.structs import Frozen
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.records import CacheFingerprint
 from ratchet.records.store import Store
-from ratchet.task.task import Cache, Task
+from ratchet.task.task import DESCRIBE_REPOSITORY, METAL, Cache, Task
 
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
@@ -67,17 +72,27 @@ def _applies(marker: str | None, markers: Mapping[str, str] | None) -> bool:
     return Marker(marker.strip()).evaluate(dict(markers) if markers else None)
 
 
-def verify_packages(lock: Path, interpreter: Interpreter | None = None) -> None:
-    """Raise :class:`DataError` if a task's own interpreter, else this one, has other versions."""
+def verify_packages(
+    lock: Path, interpreter: Interpreter | None = None, clone: Path | None = None
+) -> None:
+    """Raise :class:`DataError` if a task's own interpreter, else this one, has other versions.
+
+    ``clone`` is the folder of the repository that the lock is from, if it is one's.
+    """
     wrong = package_deviations(lock, interpreter)
     if wrong:
         program = interpreter.executable if interpreter else sys.executable
-        own = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
+        own = uv_sync(clone) if lock.name == UV_LOCK else f"make env-{lock.stem}"
         todo = own if interpreter else "make env"
         raise DataError(
             f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
             f"install them with: {todo}"
         )
+
+
+def uv_sync(clone: Path | None) -> str:
+    """The command that installs the packages of a clone as its ``uv.lock`` names them."""
+    return shlex.join(["uv", "sync", *(["--project", str(clone)] if clone else [])])
 
 
 def package_deviations(lock: Path, interpreter: Interpreter | None = None) -> list[str]:
@@ -234,7 +249,7 @@ def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> I
                 "is none; name an environment with its packages by --config python=PLACE, or clone "
                 "it and name the clone's folder by `repo`"
             )
-        todo = f"make it in {task.clone}: uv sync" if task.clone else "clone the repository"
+        todo = f"make it: {uv_sync(task.clone)}" if task.clone else "clone the repository"
     return ask_interpreter(
         interpreter_program(task.python, f"{todo}, or name another one: --config python=PLACE")
     )
@@ -413,17 +428,80 @@ def cache_mount(cache: Cache, clone: Path | None) -> CacheMount:
     return CacheMount(cache_source(cache, clone), place)
 
 
-def require_caches(caches: Sequence[Cache], clone: Path | None) -> None:
-    """Raise :class:`InputMissingError` for a folder that is not there and is not optional."""
-    for cache in caches:
-        folder = cache_source(cache, clone)
-        if not folder.is_dir() and not cache.optional:
-            todo = cache.prepare or "the repository's own preparation, such as: uv run prepare.py"
-            where = f" in {clone}" if clone else ""
-            raise InputMissingError(
-                f"{folder}: expected the folder that runs read (`cache`), found none; run{where}: "
-                f"{todo}"
+def require_caches(
+    caches: Sequence[Cache], clone: Path | None, advice: Callable[[Cache], str] | None = None
+) -> None:
+    """Raise :class:`InputMissingError` for folders that are not there and are not optional.
+
+    ``advice`` says how one is made, by default with the cache's own command.
+    """
+    missing = [
+        InputMissingError(
+            f"{folder}: expected the folder that runs read (`cache`), found none; "
+            f"{(advice or _run_its_command)(cache)}"
+        )
+        for cache in caches
+        if not cache.optional and not (folder := cache_source(cache, clone)).is_dir()
+    ]
+    raise_faults(missing)
+
+
+def _run_its_command(cache: Cache) -> str:
+    return f"run: {cache.prepare}" if cache.prepare else "make it as the README of its code says"
+
+
+def require_task_caches(task: Task) -> None:
+    """Raise :class:`InputMissingError` where a folder is missing that runs of a task read.
+
+    Nobody is sent to a script that the repository does not have, or that makes another folder.
+    """
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for name in task.fixed
+        if (path := task.folder / name).is_file()
+    ]
+
+    def advice(cache: Cache) -> str:
+        words, name = shlex.split(cache.prepare), Path(cache.folder).name
+        scripts = [word for word in words if word.endswith((".py", ".sh"))]
+        have = all((task.folder / script).is_file() for script in scripts)
+        if task.origin is None or (cache.prepare and have and any(name in t for t in texts)):
+            if task.clone is None or words[:2] != ["uv", "run"]:
+                where = f" in {task.clone}" if task.clone else ""
+                return f"run{where}: {cache.prepare}" if cache.prepare else _run_its_command(cache)
+            return f"run: {shlex.join(['uv', 'run', '--directory', str(task.clone), *words[2:]])}"
+        return (
+            f"and no file of {task.origin.repo} names such a folder: it is not laid out as "
+            f"{task.definition} says. {DESCRIBE_REPOSITORY}"
+        )
+
+    require_caches(task.caches, task.clone, advice)
+
+
+def check_platform(task: Task) -> None:
+    """Raise :class:`ConfigError` for a task that needs what this kind of machine cannot have."""
+    here = f"{platform.system()} on {platform.machine()}"
+    if task.needs == METAL and (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        other = ""
+        if task.origin is not None:
+            other = (
+                ", or take the definition for an NVIDIA GPU: "
+                f"{THIS_SESSION} 'task={{repo: {task.origin.repo}, definition: upstream}}'"
             )
+        raise ConfigError(
+            f"{task.definition}: needs Metal, which a Mac with Apple silicon has, found {here}; "
+            f"run it on such a Mac{other}"
+        )
+
+
+def check_guard(task: Task, python: Interpreter | None) -> None:
+    """Raise :class:`ConfigError` for a guard whose program is not there."""
+    program = resolve_command(task.guard, python)[0] if task.guard else None
+    if program is not None and shutil.which(program) is None:
+        raise ConfigError(
+            f"{task.definition}: guard: {' '.join(task.guard)}: {program!r} cannot be started, "
+            "since there is no such program; set `guard` to a command that is installed"
+        )
 
 
 def caches_complete(caches: Sequence[Cache], clone: Path | None) -> bool:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError, InputMissingError
+from ratchet.base.errors import ConfigError, InputMissingError, raise_faults
 from ratchet.base.structs import Frozen, asdict, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Direction, Origin, Preset
@@ -33,6 +33,15 @@ SET = frozenset(
     | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", *THREAD_VARIABLES}
 )
 
+
+DESCRIBE_REPOSITORY = (
+    "say in a definition of your own how this repository is run, and name it by `definition` "
+    "(docs/your-repository.md)"
+)
+"""What to do with a repository that a known definition does not fit."""
+
+METAL = "metal"
+"""What a task may need of its machine: the GPU of a Mac with Apple silicon."""
 
 GUARD_SECONDS = 60.0
 """Time of a guard: enough to import a large library from a cold disk and to make a few steps."""
@@ -304,6 +313,7 @@ class PlainKeys(Frozen, kw_only=True):
     description: str = ""
     prepare: tuple[str, ...] = ()
     device: str = "cpu"
+    needs: str = ""
     threads: int = 1
     evaluator: tuple[str, ...] = ()
     guard: tuple[str, ...] = ()
@@ -439,12 +449,10 @@ def check_task(task: Task) -> None:
     """Look for what no schema can say.
 
     Raises :class:`ConfigError`, or :class:`InputMissingError` for a file that is named and is
-    not there.
+    not there; of several faults all at once.
     """
-    fault = next(_faults(task), None)
-    if fault is not None:
-        raise ConfigError(f"{task.definition}: {fault}")
-    _check_files(task)
+    faults = [ConfigError(f"{task.definition}: {fault}") for fault in _faults(task)]
+    raise_faults([*faults, *_missing_files(task)])
 
 
 def _faults(task: Task) -> Iterator[str]:
@@ -705,15 +713,19 @@ def _range(entry: Mapping[str, Any]) -> Range | None:
     )
 
 
-def _check_files(task: Task) -> None:
-    place = str(task.folder)
+def _missing_files(task: Task) -> Iterator[InputMissingError]:
+    place, todo = str(task.folder), "put it there, or correct the definition"
     if task.origin is not None:
         place = f"{task.origin.repo} at commit {task.origin.commit[:12]}"
-    for name in (*task.mutable, *task.fixed, task.brief):
-        if not (task.folder / name).is_file():
-            raise InputMissingError(
-                f"{task.definition}: names the file {name}, which is not in {place}"
-            )
+        todo = f"commit what is missing, or: {DESCRIBE_REPOSITORY}"
+    names = (*task.mutable, *task.fixed, task.brief)
+    missing = [name for name in names if not (task.folder / name).is_file()]
+    if missing:
+        many = "file" if len(missing) == 1 else "files"
+        yield InputMissingError(
+            f"{task.definition}: names the {many} {', '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not in {place}; {todo}"
+        )
     if not task.environment.is_file():
         said = f"the lock {task.environment} does not exist"
         if task.origin is not None:
@@ -721,7 +733,7 @@ def _check_files(task: Task) -> None:
                 f"expected the lock {task.values['environment']} in {place}, found none; name "
                 "another file, or make a lock beside the definition"
             )
-        raise InputMissingError(f"{task.definition}: environment: {said}")
+        yield InputMissingError(f"{task.definition}: environment: {said}")
 
 
 AUTO = "auto"
