@@ -10,6 +10,7 @@ from ratchet.base.stats import FloatArray
 from ratchet.judge.effects import SCALES, EffectModel
 from ratchet.judge.judge import replay
 from ratchet.judge.settings import Settings
+from ratchet.logs import smoothing
 from ratchet.logs.smoothing import SmoothedChange, Smoother
 
 SD = 5e-4
@@ -89,7 +90,7 @@ def test_it_is_calibrated_for_logs_of_a_greedy_author() -> None:
             if kept[-1]:
                 best, truth = values[-1], truth - effect
         smoother = smoothed(values, kept)
-        changes = smoother.changes()
+        changes = list(smoother.changes())
         places = [change.place for change in changes]
         better += [change.better for change in changes]
         truly += [effects[place] > 0 for place in places]
@@ -124,22 +125,38 @@ def test_counts_and_sums_agree_with_single_changes() -> None:
     values = [0.0, -1 * SD, -0.5 * SD, -3 * SD, 1 * SD, -3.4 * SD, -3.1 * SD]
     kept = [True, True, False, True, False, True, False]
     smoother = smoothed(values, kept)
-    changes = smoother.changes()
+    changes = list(smoother.changes())
     places = [change.place for change in changes]
     held = smoother.held(places)
     assert held.sum() == pytest.approx(1)
     assert held @ np.arange(4) == pytest.approx(sum(c.better for c in changes), abs=1e-9)
     assert smoother.held(places[:1])[-1] == pytest.approx(changes[0].better)
     assert smoother.held([])[-1] == pytest.approx(1)
+    assert smoother.all_hold(places) == pytest.approx(held[-1])
+    assert smoother.all_hold(places[1:]) == pytest.approx(smoother.held(places[1:])[-1])
     assert smoother.total(places)[0] == pytest.approx(sum(c.gain for c in changes))
     one = smoother.total(places[1:2])
     assert one[0] == pytest.approx(changes[1].gain)
     assert all(c.masses.sum() == pytest.approx(1) and c.low < c.gain < c.high for c in changes)
 
 
+def test_the_number_of_better_ones_among_many_is_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    values = [0.0, *np.cumsum(-np.abs(rng.normal(0, SD, 40)))]
+    smoother = smoothed([float(value) for value in values], [True] * len(values))
+    places = range(1, len(values))
+    exact = smoother.held(places)
+    monkeypatch.setattr(smoothing, "MOST_COUNTED", 10)
+    normal = smoother.held(places)
+    assert normal.sum() == pytest.approx(1)
+    assert np.abs(np.cumsum(normal) - np.cumsum(exact)).max() < 0.02
+    count = np.arange(exact.size)
+    assert normal @ count == pytest.approx(exact @ count, abs=0.05)
+
+
 def test_an_effect_beyond_all_reason_is_taken_as_measured() -> None:
     values = [0.0, -1e6 * SD, 0.2 * SD - 1e6 * SD, -2e6 * SD, -1e6 * SD]
-    changes = smoothed(values, [True, True, False, True, True]).changes()
+    changes = list(smoothed(values, [True, True, False, True, True]).changes())
     assert [round(change.better, 6) for change in changes] == [1, 1, 0]
     for change, step in zip(changes, (1e6, 1e6, -1e6), strict=True):
         assert change.gain == pytest.approx(step * SD, abs=3 * SD)
@@ -162,7 +179,7 @@ def test_the_noise_floor_is_that_of_the_filter() -> None:
     assert smoother.noise_sd == pytest.approx(done.judge.noise_sd, rel=0.02)
     low, high = smoother.noise_interval()
     assert low < smoother.noise_sd < high
-    assert smoother.changes() == ()
+    assert not list(smoother.changes())
 
 
 @pytest.mark.parametrize("values", [[None], []])

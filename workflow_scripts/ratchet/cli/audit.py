@@ -57,20 +57,23 @@ from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.judging import (
     Rules,
-    is_seedless,
+    evidence_values,
     noise_source,
     noise_span,
+    repeat_notes,
+    repeating_rows,
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
-from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
-from ratchet.simulation.power import NoiseFloor, noise_from_replicates
+from ratchet.simulation.power import NoiseFloor, different_runs, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
 
 Facts = dict[str, Any]
 NAME = "ratchet audit"
 _INTERVAL = f"{100 * LEVEL:.0f} %"
+
+NOTHING_KEPT = "nothing was kept after the baseline"
 
 STATED_NODES = 3
 """Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
@@ -87,7 +90,8 @@ def lines(facts: Facts) -> Iterator[str]:
     yield from wrapped(noise["source"], "  ")
     yield ""
     if not changes:
-        yield "nothing was kept after the baseline, so there is nothing to audit"
+        what = "no kept change differs from its incumbent" if facts["repeats"] else NOTHING_KEPT
+        yield f"{what}, so there is nothing to audit"
         return
     yield from _table(changes, places - 1)
     for paragraphs in (_summary(facts, places), _runs_to_make(changes)):
@@ -284,10 +288,13 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source = _noise(options, every)
-    rows = every.values, every.kept, every.again, every.kept_changes
+    rows = evidence_values(every), every.kept, every.again, every.kept_changes
     found = audit(*rows, settings, source.prior, every.undecided)
-    notes = [*table.assumptions, *every.assumptions()]
-    facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
+    notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every)]
+    commits = options.repo and Commits(options.repo, {options.results.name})
+    facts = _facts(every, found, source, name, commits)
+    kept = zip(every.rows, every.kept_changes, repeating_rows(every), strict=True)
+    facts["repeats"] = [row.line for row, keep, repeats in kept if keep and repeats]
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 
@@ -303,6 +310,7 @@ def _noise(options: argparse.Namespace, every: LogExperiments) -> tuple[Settings
     if options.replicates is not None:
         values = _replicates(options.replicates)
         floor = noise_from_replicates(values)
+        values = different_runs(values)
         # The sd of ln s by its chi-square distribution, to first order.  Few replicates
         # agree too well by accident; the grid must reach the true floor.
         span = noise_span(1 / math.sqrt(2 * (len(values) - 1)))
@@ -310,14 +318,8 @@ def _noise(options: argparse.Namespace, every: LogExperiments) -> tuple[Settings
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source
-    if is_seedless(every, rules):
-        raise DataError(
-            f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, or "
-            f"it was not changed: {NO_CHANCE_MEASURED}, and no P(better) can be given. State the "
-            "noise floor with --noise-sd, or give runs that differ with --replicates"
-        )
     text = "; ".join(noise_source(every, settings, False))
-    kind = "re-runs" if every.further_runs else "assumed"
+    kind = "re-runs" if text.startswith("estimated") else "assumed"
     return settings, Source(kind, text)
 
 
