@@ -53,7 +53,6 @@ from ratchet.logs.audit import (
     audit,
     by_replicates,
 )
-from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.judging import (
     Rules,
@@ -65,6 +64,7 @@ from ratchet.logs.judging import (
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
+from ratchet.logs.words import number_of
 from ratchet.simulation.power import NoiseFloor, different_runs, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
