@@ -129,7 +129,7 @@ def test_no_such_commit_repository_or_tree(clone: Path, tmp_path: Path, store: S
 
 
 def test_folders_stand_for_their_files(tmp_path: Path) -> None:
-    for name in ("a/x.py", "a/b/y.py", "z.py"):
+    for name in ("a/x.py", "a/b/y.py", "z.py", "a/__pycache__/x.pyc", "a/.b/c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert expand_files(["z.py", "a/"], tmp_path) == ["z.py", "a/b/y.py", "a/x.py"]
@@ -210,7 +210,7 @@ def test_edits_that_are_not_committed_are_named_once(store, tmp_path, capsys) ->
     ("values", "words"),
     [
         ({"fixed": ["ready.py"]}, "names the file ready.py, which is not in clone at commit"),
-        ({"fixed": ["src/"]}, "the repository has no files in src/"),
+        ({"fixed": ["src/"]}, "there are no files in src/"),
         ({"brief": "train.py"}, "the file train.py has two parts"),
     ],
 )
@@ -229,10 +229,10 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
     with pytest.raises(InputMissingError, match="one of macos, mlx, rocm, rtx, trader, upstream"):
         find_task({"repo": "x", "definition": "amd"}, Path(), REPO, store)
     found = find_task("tasks/bytelm", Path("/nowhere"), REPO, store)
-    assert (found.origin, found.clone) == (None, None)
+    assert (found.origin, found.clone) == (None, REPO / "tasks" / "bytelm")
     assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"
     assert not store.root.exists()
-    assert named_task("tasks/bytelm", tmp_path, REPO).clone({}) is None
+    assert named_task("tasks/bytelm", tmp_path, REPO).clone({}) == found.folder
     assert named_task({"repo": "a"}, tmp_path, REPO).clone({}) == tmp_path / "a"
     assert named_task({"repo": "https://host/a"}, tmp_path, REPO).clone({}) is None
     assert named_task("mine", tmp_path, tmp_path).clone({"repo": "../a"}) == tmp_path / "mine/../a"

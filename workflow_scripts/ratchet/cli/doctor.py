@@ -158,7 +158,8 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         task = task.sized(preset)
         seen = replace(seen, device=task.device, outlook=length)
         python = task_interpreter(chosen, task, root, harness_folder(root))
-        if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
+        known = (harness_folder(root) / "envs" / "workflow.lock").resolve()
+        if task.environment is not None and task.environment.resolve() != known:
             locks.append(lock(task.environment, python, named=chosen.python is not None))
         seen = replace(seen, locks=locks, guard=" ".join(task.guard))
         program = resolve_command(task.guard, python)[0] if task.guard else None
@@ -166,10 +167,10 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
             seen = replace(seen, guard_fault=f"{seen.guard}: no such program: {program}")
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
-        known = prepared(Preparation(task, task.environment_of(preset), python), root)
+        there = prepared(Preparation(task, task.environment_of(preset), python), root)
     except RatchetError as error:
         return replace(seen, locks=locks, task_fault=str(error))
-    seen = replace(seen, preset=preset.name if preset else None, prepared=known)
+    seen = replace(seen, preset=preset.name if preset else None, prepared=there)
     return replace(seen, seedless=seedless_session(root, task))
 
 

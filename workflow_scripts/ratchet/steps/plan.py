@@ -516,8 +516,7 @@ def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None
     from ratchet.proposers.agent_process import AGENT_TOOLS, agent_program, require_agent
     from ratchet.proposers.agent_workspace import check_file_names  # needed with an agent only
 
-    names = (*defined.mutable, *defined.fixed, defined.brief)
-    check_file_names(names, str(defined.definition))
+    check_file_names(defined.files, str(defined.definition))
     if new:
         require_agent(agent_program(settings.agent, settings.agent_command, root), settings.agent)
     if settings.agent_tokens is not None and AGENT_TOOLS[settings.agent].counts_late and new:

@@ -24,6 +24,7 @@ from ratchet.base.text import one_line
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Origin
+from ratchet.task.discover import complete_values
 from ratchet.task.task import (
     DEFINITION,
     Task,
@@ -265,25 +266,36 @@ def _names(revision: str) -> Sequence[str]:
 
 
 def expand_files(names: Sequence[str], folder: Path) -> list[str]:
-    """File names of a repository, with all files of those that end with ``/``."""
+    """File names of a task, with all files of those that end with ``/``.
+
+    What Python compiled, and files and folders whose names begin with a dot, are left out.
+    """
     found: list[str] = []
     for name in names:
         if not name.endswith("/"):
             found.append(name)
             continue
-        below = sorted(p for p in (folder / name).rglob("*") if p.is_file())
+        below = sorted(
+            path.relative_to(folder) for path in (folder / name).rglob("*") if path.is_file()
+        )
+        below = [path for path in below if not any(map(_is_left_out, path.parts))]
         if not below:
-            raise InputMissingError(f"the repository has no files in {name}")
-        found += [str(path.relative_to(folder)) for path in below]
+            raise InputMissingError(f"there are no files in {name}")
+        found += map(str, below)
     return found
+
+
+def _is_left_out(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
 
 
 def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values of a definition with folders among its files replaced by their files."""
-    mutable = expand_files(data["mutable"], folder)
+    named = data.get("fixed", ())
+    mutable, fixed = expand_files(data.get("mutable", ()), folder), expand_files(named, folder)
     # What is mutable is not fixed, though its folder is.
-    fixed = [name for name in expand_files(data["fixed"], folder) if name not in mutable]
-    return {**data, "mutable": mutable, "fixed": fixed}
+    found = {"mutable": mutable, "fixed": [n for n in fixed if n in named or n not in mutable]}
+    return {**data, **{key: names for key, names in found.items() if key in data}}
 
 
 DEFINITIONS = Path("tasks") / "autoresearch"
@@ -310,9 +322,12 @@ class Named(Frozen):
         return self.definition.parent
 
     def clone(self, values: Mapping[str, Any]) -> Path | None:
-        """The clone that a task with these values is from; ``None`` without one here."""
+        """The folder, or clone, on this machine that a task with these values is from.
+
+        ``None`` for a repository that is not here.
+        """
         repo = self.repo or values.get("repo", "")
-        return clone_of(repo, self.base) if repo else None
+        return clone_of(repo, self.base) if repo else self.folder
 
 
 def named_task(value: str | Mapping[str, str], root: Path, harness: Path) -> Named:
@@ -361,19 +376,24 @@ def find_task(
     repo = told.repo or data.get("repo", "")
     if not (repo or isinstance(value, str)):
         raise ConfigError(f"{where}: names no `repo`, and neither does the configuration")
+    place: Path | None
+    origin: Origin | None
+    clone: Path | None
     if repo:
         commit = told.commit or data.get("commit", DEFAULT_COMMIT)
         checkout = check_out_commit(repo, commit, told.base, store, frozen)
         if say and checkout.dirty and frozen is None:
             _say_dirty(repo, checkout)
-        try:
-            data = values_of(data, checkout.folder)
-        except InputMissingError as error:
-            raise InputMissingError(f"{where}: {error}") from None
-        origin, clone = checkout.origin, checkout.clone
-        task = build_task(data, checkout.folder, harness, told.definition, origin, clone)
+        folder, name = checkout.folder, Path(repo).name.removesuffix(".git")
+        place, origin, clone = told.definition, checkout.origin, checkout.clone
     else:
-        task = build_task(data, told.definition.parent, harness)
+        folder, name = told.folder, told.folder.resolve().name
+        place, origin, clone = None, None, folder
+    try:
+        data = complete_values(values_of(data, folder), folder, name, where)
+    except InputMissingError as error:
+        raise InputMissingError(f"{where}: {error}") from None
+    task = build_task(data, folder, harness, place, origin, clone)
     check_task(task)
     return task
 
