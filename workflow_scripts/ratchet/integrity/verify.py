@@ -210,7 +210,8 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     wanted = manifest.frozen["task"]
     told, origin = named_task(wanted, root, harness), manifest.origin
     folder, place = store.tree(origin.tree) if origin else told.folder, told.definition
-    defined = build_task(manifest.values, folder, harness, place, manifest.origin)
+    clone = told.clone(manifest.values)
+    defined = build_task(manifest.values, folder, harness, place, manifest.origin, clone)
     files = (*manifest.fixed, *([manifest.brief] if defined.brief else []))
     entries = {folder / entry.path: entry for entry in files}
     for path, entry in {**entries, place: manifest.definition}.items():
@@ -239,7 +240,9 @@ def harness_of(manifest: Manifest, root: Path) -> Path:
 
     def holds(place: Path) -> bool:
         if manifest.origin is None and "environment" in manifest.values:
-            return (place / str(manifest.values["environment"])).is_file()
+            own = named_task(wanted, root, place).folder
+            lock = str(manifest.values["environment"])
+            return (place / lock).is_file() or (own / lock).is_file()
         # The lock is the repository's.
         return named_task(wanted, root, place).definition.is_file()
 

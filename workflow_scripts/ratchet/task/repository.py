@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError
@@ -24,8 +24,8 @@ from ratchet.base.text import one_line
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Origin
-from ratchet.task.discover import complete_values
 from ratchet.task.task import (
+    BRIEF,
     DEFINITION,
     Task,
     build_task,
@@ -296,6 +296,103 @@ def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # What is mutable is not fixed, though its folder is.
     found = {"mutable": mutable, "fixed": [n for n in fixed if n in named or n not in mutable]}
     return {**data, **{key: names for key, names in found.items() if key in data}}
+
+
+BUDGET_SECONDS = 300.0
+"""Training time of a task that names no budget: what karpathy/autoresearch gives each run."""
+
+TIMES_BUDGET, LEAST_TIMEOUT_SECONDS = 3.0, 60.0
+"""Wall-clock limit of a task that names none, in budgets: starting, compiling and evaluating
+may take as long again; and its least, for a cold disk."""
+
+STEPS_TIMEOUT_SECONDS = 3600.0
+"""The same where the budget is in steps, whose time nobody knows before the first run."""
+
+
+def complete_values(data: Mapping[str, Any], folder: Path, name: str, where: str) -> dict[str, Any]:
+    """Checked values of a ``task.yaml`` with defaults for the keys that it does not have.
+
+    ``folder`` has the task's files, and ``name`` is what a task without a name is called.
+    Raises :class:`ConfigError` where no file can be told that experiments may change.
+    """
+    found = {"name": plain_name(name), **data}
+    if "mutable" not in found:
+        scripts = command_files(found["command"], lambda name: (folder / name).is_file())
+        if not scripts:
+            raise ConfigError(
+                f"{where}: the key 'mutable' is missing, and no word of `command` "
+                f"({' '.join(found['command'])}) is a file of {folder}; name the files that "
+                "experiments may change, such as mutable: [train.py]"
+            )
+        found["mutable"] = scripts[:1]
+    found.setdefault("fixed", [])
+    if "brief" not in found and (folder / BRIEF).is_file():
+        found["brief"] = BRIEF
+    texts = [_text_of(folder / each) for each in (*found["mutable"], *found["fixed"])]
+    if "budget" not in found:
+        found["budget"] = default_budget(texts)
+    if "timeout_seconds" not in found:
+        seconds = found["budget"].get("seconds")
+        least = LEAST_TIMEOUT_SECONDS
+        limit = STEPS_TIMEOUT_SECONDS if seconds is None else max(TIMES_BUDGET * seconds, least)
+        found["timeout_seconds"] = limit
+    if "seed" not in found:
+        reads = any("RATCHET_SEED" in text for text in texts)
+        found["seed"] = "environment" if reads else "hook"
+    return found
+
+
+_TIMED = re.compile(
+    r"time_?budget|time_?limit|budget_?(?:seconds|minutes)|max_?(?:seconds|minutes|hours|time\b)",
+    re.IGNORECASE,
+)
+"""Names by which code says how long it trains."""
+
+
+def default_budget(texts: Iterable[str]) -> dict[str, Any]:
+    """Budget of a task whose files have these texts.
+
+    Code that reads Ratchet's variables is given seconds.  All other code sets its budget
+    itself: a time, where it names one, or else so much work, which a busy machine does not
+    change.
+    """
+    texts = list(texts)
+    if any("RATCHET_BUDGET" in text for text in texts):
+        return {"seconds": BUDGET_SECONDS}
+    if any(map(_TIMED.search, texts)):
+        return {"seconds": BUDGET_SECONDS, "fixed": True}
+    return {"steps": 1, "fixed": True}
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits and ``. _ -`` that is like another one."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "task"
+
+
+def command_files(command: Sequence[str], is_file: Callable[[str], bool]) -> list[str]:
+    """Files of a task among the words of a command; a module counts by its file.
+
+    ``is_file`` knows relative paths; a path that leads out of the folder is none.
+    """
+    found: list[str] = []
+    for before, word in zip(["", *command], command, strict=False):
+        options = [word, word.partition("=")[2]]
+        if before == "-m":
+            module = word.replace(".", "/")
+            options = [f"{module}.py", f"{module}/__main__.py"]
+        paths = [PurePosixPath(option) for option in options if option]
+        inside = [each.as_posix() for each in paths if not each.is_absolute()]
+        found += [
+            name
+            for name in inside
+            if name not in found and ".." not in name.split("/") and is_file(name)
+        ][:1]
+    return found
+
+
+def _text_of(path: Path) -> str:
+    """Text of a file; empty for one that is not there, which is named later, and for a folder."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 DEFINITIONS = Path("tasks") / "autoresearch"

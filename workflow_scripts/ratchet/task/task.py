@@ -648,7 +648,7 @@ def build_task(
     return Task(
         **asdict(from_json_values(PlainKeys, keys, DEFINITION)),
         folder=folder,
-        environment=_lock(data, folder, place, harness, origin),
+        environment=_lock(data, folder, place, harness, origin, clone),
         visible_data=tuple(files.get("visible", ())),
         evaluation_data=tuple(files.get("evaluation", ())),
         locked_data=tuple(files.get("locked", ())),
@@ -686,16 +686,15 @@ def _lock(
     place: Path | None,
     harness: Path,
     origin: Origin | None,
+    clone: Path | None,
 ) -> Path | None:
-    """The lock, if any: a repository's own, or beside the definition, or else the harness's."""
+    """The lock, if any: the task's own, or beside the definition, or else the harness's."""
     if "environment" not in data:
         return None
     name: str = data["environment"]
-    if origin is not None:
-        for base in (folder, *([place.parent] if place else [])):
-            if (base / name).is_file():
-                return base / name
-    return harness / name
+    own = [clone] if origin is None else [folder, place.parent if place else None]
+    places = [base / name for base in own if base is not None]
+    return next((path for path in places if path.is_file()), harness / name)
 
 
 def _change(entry: Mapping[str, Any]) -> DeclaredChange:
