@@ -18,7 +18,7 @@ from typing import Any
 from ratchet.base.errors import InputMissingError
 from ratchet.base.structs import Frozen, field
 from ratchet.base.text import clean_lines
-from ratchet.task.edits import find_value
+from ratchet.task.edits import NOTEBOOK, find_value
 from ratchet.task.repository import command_files
 from ratchet.task.sources import SourceError, parse_python, walk
 from ratchet.task.task import BRIEF, DEFINITION, OWN, SET, search_patterns
@@ -89,7 +89,6 @@ def _text(path: Path) -> str | None:
         return None
 
 
-NOTEBOOK = ".ipynb"
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 COMPILED_SUFFIXES = (".c", ".cc", ".cpp", ".cxx", ".cu", ".rs", ".go", ".f90", ".zig")
 """Ends of the names of sources that a build makes a program of."""

@@ -1,10 +1,10 @@
-"""Named values of mutable files: constants of Python, keys of YAML and JSON, found and replaced.
+"""Named values of mutable files: constants of code, keys of YAML and JSON, found and replaced.
 
 ``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``--width`` the default of an
 option of its command line, ``Net.width`` that of a field of a dataclass, ``optimizer.lr`` the key
 ``lr`` below ``optimizer`` of a YAML or JSON file, and ``kWidth`` a number of a source of C
-or a language like it that is declared to be constant.  A value is replaced in its place, and
-everything else stays as it is, byte for byte.
+or a language like it that is declared to be constant, or of a line of a notebook.  A value
+is replaced in its place, and everything else stays as it is, byte for byte.
 """
 
 import ast
@@ -62,7 +62,7 @@ def find_value(name: str, text: str, constant: str) -> ValuePlace | None:
     if name.endswith(YAML_SUFFIXES):
         return _find_yaml(text, constant)
     if name.endswith(DECLARING):
-        return _find_declared(text, constant)
+        return _declarations(text, name.endswith(NOTEBOOK)).get(constant)
     return _find_json(text, constant) if name.endswith(JSON_SUFFIX) else None
 
 
@@ -332,8 +332,9 @@ def _but(values: Any, constant: str) -> Any:
 DECLARING = (
     *(".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".cu", ".cuh"),
     *(".rs", ".go", ".js", ".ts", ".java", ".kt", ".swift", ".cs", ".scala", ".zig", ".jl"),
+    ".ipynb",
 )
-"""Ends of the names of sources in languages that declare constants."""
+"""Ends of the names of sources in languages that declare constants, and of notebooks."""
 
 _DECLARED = re.compile(
     r"^[ \t]*(?:#[ \t]*define[ \t]+(?P<macro>\w+)[ \t]+"
@@ -344,23 +345,28 @@ _DECLARED = re.compile(
 )
 """A declaration of a number as constant: ``#define``, ``const``, ``constexpr``, ``final``."""
 
+NOTEBOOK = ".ipynb"
+_CELL = re.compile(
+    r'^[ \t]*"(?P<name>[A-Za-z_]\w*)(?P<macro>)[ \t]*=[ \t]*'
+    r"(?P<value>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)"
+    r'[ \t]*(?:#[^"\n]*?)?(?:\\n)?",?[ \t]*$',
+    re.MULTILINE,
+)
+"""A line of a notebook that gives a name a number, as editors save it."""
+
 
 @functools.lru_cache(maxsize=32)
-def _declarations(text: str) -> Mapping[str, ValuePlace]:
-    """Numbers that a source declares as constants, each once."""
+def _declarations(text: str, notebook: bool = False) -> Mapping[str, ValuePlace]:
+    """Numbers that a source, or the cells of a notebook, give to a name, each once."""
     if len(text) > MOST_CHARACTERS:
         return {}
     found: dict[str, list[ValuePlace]] = {}
-    for match in _DECLARED.finditer(text):
+    for match in (_CELL if notebook else _DECLARED).finditer(text):
         word = match["value"]
         value: float = int(word) if re.fullmatch(r"-?\d+", word) else float(word)
         place = ValuePlace(*match.span("value"), value)
         found.setdefault(match["macro"] or match["name"], []).append(place)
     return {name: places[0] for name, places in found.items() if len(places) == 1}
-
-
-def _find_declared(text: str, constant: str) -> ValuePlace | None:
-    return _declarations(text).get(constant)
 
 
 def constant_values(contents: Mapping[str, str], constant: str) -> list[Any]:
@@ -372,7 +378,7 @@ def constant_values(contents: Mapping[str, str], constant: str) -> list[Any]:
 def constant_names(name: str, text: str) -> list[str]:
     """Names of all values of a file that can be found and replaced."""
     if name.endswith(DECLARING):
-        return list(_declarations(text))
+        return list(_declarations(text, name.endswith(NOTEBOOK)))
     if not is_settings(name):
         return [each for each in _assignments(text) if find_value(name, text, each) is not None]
     try:
