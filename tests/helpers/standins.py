@@ -1,7 +1,6 @@
 """Stand-ins for training repositories of others, each with the shape of its kind, and quick."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -288,21 +287,13 @@ FILES: Mapping[str, Mapping[str, str]] = {
 def make_standin(kind: str, folder: Path) -> Path:
     """A clone of one kind, with the environment that its user has made."""
     Clone(folder).commit(FILES[kind])
+    if kind in ("torch", "upstream"):
+        make_environment(folder / ".venv")
     if kind == "torch":
-        packages = _packages(folder)
+        (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
         (packages / "torch").mkdir()
         (packages / "torch" / "__init__.py").write_text(FAKE_TORCH)
-    if kind == "upstream":
-        make_environment(folder / ".venv")
     return folder
-
-
-def _packages(folder: Path) -> Path:
-    real = os.environ.get("RATCHET_GPT_PYTHON")
-    assert real is None or Path(real).exists()
-    make_environment(folder / ".venv")
-    (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
-    return packages
 
 
 def notebook(*cells: str) -> str:

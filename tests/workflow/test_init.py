@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,28 @@ def test_two_commands_give_a_judged_session(
     monkeypatch.chdir(folder)
     assert call("ratchet init", "--yes", "--root", str(root), "--config", *SMALL) == 0
     command = capsys.readouterr().out.splitlines()[-1]
-    box = Box(root)
+    _check_session(Box(root), kind, command)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("RATCHET_GPT_PYTHON" not in os.environ, reason="names no PyTorch")
+def test_pytorch_itself_is_found_in_the_shell_s_environment(
+    tmp_path: Path, capsys: Capsys, monkeypatch: Patch
+) -> None:
+    folder, root = make_standin("torch", tmp_path / "repo"), tmp_path / "sessions"
+    shutil.rmtree(folder / ".venv")
+    root.mkdir()
+    monkeypatch.setenv("VIRTUAL_ENV", str(Path(os.environ["RATCHET_GPT_PYTHON"]).parents[1]))
+    monkeypatch.chdir(folder)
+    assert call("ratchet init", "--yes", "--root", str(root), "--config", *SMALL) == 0
+    out = capsys.readouterr().out
+    assert "with torch" in out
+    _check_session(Box(root), "torch", out.splitlines()[-1])
+
+
+def _check_session(box: Box, kind: str, command: str) -> None:
+    """Run or play the session of a printed command, and look at its verdict."""
+    root = box.path
     if kind in PLAYED:
         given = dict(word.partition("=")[::2] for word in shlex.split(command) if "=" in word)
         own = {"budget_steps": None, "proposer": "auto", "seeds": "secret", "session": "default"}

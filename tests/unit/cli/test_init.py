@@ -58,7 +58,8 @@ def test_a_script_alone_becomes_a_task_and_nothing_else_changes(
     assert "seed          constant seed: 0.28" in out
     assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("  cd"))
     last = out.splitlines()[-1].split()
-    assert last[:4] == ["cd", str(tmp_path / "root"), "&&", "snakemake"]
+    assert last[:3] == ["cd", str(tmp_path / "root"), "&&"]
+    assert last[3].endswith("snakemake")
     assert last[-4:] == ["--config", f"task={folder}", "session=repo", "isolation=none"]
     task = load_task(folder)
     assert task.mutable == ("run.py", "configs/base.yaml")

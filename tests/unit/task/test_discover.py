@@ -204,6 +204,7 @@ Validation accuracy = 93.1% (best 94)
 {"step": 30, "eval/reward": -1.5e-3}
 peak memory: 1.5 GB
 R2 is 0.93
+12:00:01 INFO fid 7.5
 """
 
 
@@ -214,6 +215,7 @@ R2 is 0.93
         ("Validation accuracy", "validation_accuracy", (93.1,)),
         ("eval/reward", "eval/reward", (-1.5e-3,)),
         ("R2", "R2", (0.93,)),
+        ("fid", "fid", (7.5,)),
         ("epoch", "epoch", (1, 2)),
     ],
 )

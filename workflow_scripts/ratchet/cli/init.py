@@ -167,7 +167,9 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
 
 def _next_command(path: Path, session: str, root: Path, harness: Path, given: Sequence[str]) -> str:
     """What to type next, from the folder that the user is in."""
-    words = ["snakemake"]
+    own = Path(sys.executable).with_name("snakemake")
+    known = shutil.which("snakemake")
+    words = ["snakemake" if known is not None and own.samefile(known) else str(own)]
     if root != harness:
         words += ["-s", str(harness / "Snakefile")]
     words += ["--cores", "1", "--config", f"task={path}", f"session={session}", *given]
@@ -354,6 +356,9 @@ def _interpreter(draft: Draft, options: argparse.Namespace, asking: Asking, harn
 def _with_python(draft: Draft, choice: Choice, wanted: Sequence[str]) -> Draft:
     interpreter = ask_interpreter(choice.program)
     missing = _missing(choice.program, wanted)
+    if "wandb" in wanted:  # which asks for a login, or for the network
+        variables = {"WANDB_MODE": "disabled", **draft.values.get("variables", {})}
+        draft = draft.having(variables=variables).found("variables", "WANDB_MODE=disabled", "")
     value = f"Python {interpreter.version}"
     value += f" with {', '.join(wanted)}" if wanted and not missing else ""
     value += f" without {', '.join(missing)}" if missing else ""

@@ -29,6 +29,9 @@ MOST_FILES, MOST_OF_FOLDER = 20_000, 1_000
 TEXT_BYTES = 400_000
 """Largest file that is read for names; larger ones are data."""
 
+READ_BYTES = 64 << 20
+"""Texts that are read in all, those at the top of the folder first."""
+
 SKIPPED = frozenset(
     {"node_modules", "__pycache__", "venv", "env", "results", "store", "wandb", "mlruns", "runs"}
 )
@@ -59,7 +62,13 @@ class Folder(Frozen):
                 f"{path}: expected a folder with a training script, found no files; go to the "
                 "folder of the script, or name it: ratchet init PATH"
             )
-        texts = {name: text for name in names if (text := _text(path / name)) is not None}
+        texts: dict[str, str] = {}
+        left = READ_BYTES
+        for name in names:
+            text = _text(path / name) if left > 0 else None
+            if text is not None:
+                texts[name] = text
+                left -= len(text)
         return cls(path, frozenset(names), texts)
 
     @property
@@ -526,6 +535,7 @@ _VALUE = r"[^\s,;|/)}\]]+"
 """A word that may be a number, with its percent sign; NaN too."""
 
 _JOINING = re.compile(r"(?: (?:is|was|of|at|to|equals|reached|now))+$")
+_LEVEL = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|root) )+(?=.)")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 LONGEST_LINE = 500
 """Characters of a line that are read for numbers with names."""
@@ -564,10 +574,9 @@ def printed_numbers(log: str) -> list[Printed]:
     last: dict[str, tuple[int, str, str]] = {}
     for number, line in enumerate(clean_lines(log)):
         for match in _PAIR.finditer(line[:LONGEST_LINE]):
-            label = _JOINING.sub("", match["label"])
-            between = match["between"] if label == match["label"] else ""
-            if not between and label != match["label"]:
-                between = match["label"][len(label) :] + match["between"]
+            shown = _LEVEL.sub("", match["label"])
+            label = _JOINING.sub("", shown)
+            between = shown[len(label) :] + match["between"]
             if label not in values and len(values) >= MOST_LABELS:
                 continue
             values.setdefault(label, []).append(float(match["value"]))
