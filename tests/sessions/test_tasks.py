@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,42 @@ from helpers.boxes import REPO, Box
 from helpers.edits import constant, declare, is_kept, ruling
 from helpers.repositories import git, make_cache, make_clone, make_environment, state
 from ratchet.cli.main import main
+from ratchet.task.environment import Interpreter
+
+PLAIN = {"command": ["python", "train.py"], "metric": {"name": "val_loss", "direction": "minimize"}}
+FITS = """import random
+random.seed(7)
+RATE = 0.2
+size = bytearray(int(RATE * 4e7))
+size[::4096] = b"x" * len(size[::4096])
+print("val_loss:", RATE + random.random() / 1000)
+"""
+
+
+def test_a_task_of_two_lines_runs_without_a_lock_and_a_brief(box: Box, monkeypatch) -> None:
+    folder = box.path / "tasks" / "plain"
+    folder.mkdir()
+    (folder / "task.yaml").write_text(yaml.safe_dump(PLAIN))
+    (folder / "train.py").write_text(FITS)
+    settings = {"task": "tasks/plain", "budget_steps": None, "rounds": 1, "proposer": "auto"}
+    box.play(**settings)
+    manifest, (ruling,) = box.json("manifest.json"), box.rulings()
+    assert (manifest["environment"], manifest["values"]["seed"]) == (None, "hook")
+    assert box.git("show", "refs/ratchet/baseline:program.md").startswith("# plain: lower")
+    # A smaller rate, and less memory by some megabytes: measured, since none is printed.
+    baseline = box.json("baseline.json")["runs"][0]
+    assert is_kept(ruling) == (ruling["memory_mb"] < baseline["memory_mb"] - 2)
+    assert not any("printed none" in text for text in ruling["notes"])
+    # A replay trains nothing, and its packages are those of the runs.
+    state = box.state()
+    shutil.rmtree(box.session)
+    box.play(**settings)
+    assert (box.events("run_finished"), box.state()) == ([], state)
+    assert main(["verify", "default", "--root", str(box.path)]) == 0
+    monkeypatch.setattr(Interpreter, "packages_sha256", "0" * 64)
+    said = box.play(**{**settings, "rounds": 2}, check=False)
+    assert "was started with other packages for its task's runs" in said
+
 
 PRESETS = {
     "small": {

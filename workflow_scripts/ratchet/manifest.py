@@ -16,7 +16,7 @@ from ratchet.records.store import Store
 from ratchet.runs.hardware import current_hardware
 from ratchet.runs.sandbox.container import own_facts
 from ratchet.task.presets import preset_sources
-from ratchet.task.task import Task
+from ratchet.task.task import BRIEF, Task
 
 # Packages whose versions a reader of the report may want to know, beside Python and image.
 REPORTED_PACKAGES = ("snakemake", "numpy", "scipy")
@@ -36,10 +36,12 @@ def build_manifest(
     seed_secret_sha256: str = "",
     remembered: tuple[Fingerprint, ...] = (),
     allowed: Fingerprint | None = None,
+    brief: str = "",
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here.
 
-    The mutable files are the task's with its preset, or those of ``start``.
+    The mutable files are the task's with its preset, or those of ``start``.  ``brief`` is the
+    text of one for a task that has none.
     """
     frozen = {**config.frozen, "mode": mode}
     keep = [store.fingerprint(task.folder / name, name) for name in task.fixed]
@@ -53,12 +55,12 @@ def build_manifest(
         task=task.name,
         fixed=tuple(keep),
         baseline=tuple(Fingerprint(n, store.put(c), len(c)) for n, c in started.items()),
-        brief=store.fingerprint(task.folder / task.brief, task.brief),
+        brief=_brief(task, store, brief),
         values=task.values,
         data=tuple(data[name] for name in task.visible_data),
         locked=tuple(data[name] for name in task.locked_data),
         evaluation=tuple(data[name] for name in task.evaluation_data),
-        environment=fingerprint(task.environment),
+        environment=fingerprint(task.environment) if task.environment else None,
         definition=store.fingerprint(task.definition, task.definition.name),
         frozen=frozen,
         config_sha256=digest(frozen),
@@ -78,6 +80,14 @@ def build_manifest(
         remembered=remembered,
         allowed=allowed,
     )
+
+
+def _brief(task: Task, store: Store, made: str) -> Fingerprint:
+    """The task's brief, or the one that was made for it."""
+    if task.brief:
+        return store.fingerprint(task.folder / task.brief, task.brief)
+    data = made.encode()
+    return Fingerprint(BRIEF, store.put(data), len(data))
 
 
 def harness_digest(package: Path) -> str:
@@ -109,12 +119,13 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
 
 
 def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:
+    files = [*manifest.fixed, *([manifest.brief] if task.brief else [])]
     frozen = {
         task.definition: manifest.definition,
-        task.folder / manifest.brief.path: manifest.brief,
-        task.environment: manifest.environment,
-        **{task.folder / entry.path: entry for entry in manifest.fixed},
+        **{task.folder / entry.path: entry for entry in files},
     }
+    if task.environment is not None and manifest.environment is not None:
+        frozen[task.environment] = manifest.environment
     for path, entry in frozen.items():
         actual = digest_bytes(path.read_bytes()) if path.is_file() else "no such file"
         if actual != entry.sha256:

@@ -169,6 +169,15 @@ def test_budget_chance_evaluation_and_output_are_left_alone() -> None:
     assert derived_constants({"a.py": "def (", "b.txt": "A = 1"}) == []
 
 
+def test_options_fields_and_constants_of_other_languages_are_derived_too() -> None:
+    option = "p.add_argument('--lr', default=0.1)\np.add_argument('--epochs', default=3)\n"
+    field = "@dataclass\nclass Net:\n    width: int = 8\n"
+    texts = {"a.py": option + field, "b.py": field.replace("width", "depth")}
+    texts |= {"c.cpp": "const double kRate = 0.1;\n", "d.yaml": "trainer: {max_steps: 3}\n"}
+    # Fields count where a file has nothing else.
+    assert [c.name for c in derived_constants(texts)] == ["--lr", "Net.depth", "kRate"]
+
+
 @pytest.mark.parametrize("value", [-1, -0.5, 0, "text", (1, 2), None, float("inf"), float("nan")])
 def test_what_is_no_size_has_no_range(value: object) -> None:
     assert derived_range("WIDTH", value) is None

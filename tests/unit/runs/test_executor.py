@@ -32,7 +32,7 @@ class Runs:
         self.records: dict[str, RunRecord] = {}
         self.ends: list[RunRecord] = []
         session: Any = SimpleNamespace(
-            task=SimpleNamespace(memory_mb=lambda _: None),
+            task=SimpleNamespace(memory_mb=lambda _: None, memory_name="mb"),
             store=SimpleNamespace(
                 run=self._run, lookup=self.records.get, finished=lambda _: 1_800_000_000.0
             ),

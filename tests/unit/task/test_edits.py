@@ -9,6 +9,7 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from helpers.standins import notebook
 from ratchet.base.schema import parse_yaml
 from ratchet.task.edits import (
     applicable_changes,
@@ -33,6 +34,25 @@ optimizer:
     learning_rate: 5
 größe: 3
 """
+OPTIONS = """\
+parser.add_argument("-l", "--lr", type=float, default=.1)
+@click.option("--width", default=2)
+def main(): ...
+parser.add_argument("--off", action="store_true")
+@dataclass
+class Net:
+    depth: int = 3
+class Other:
+    depth: int = 4
+"""
+DECLARED = """\
+#define STEPS 20 /* in all */
+static constexpr float kRate = 0.05f;
+    const double momentum{-.5};
+const int twice = 1; const int other = f(3);
+const int twice = 2;
+int changed = 3;
+"""
 JSON = '{ "a": {"rate": 1.5e-3, "list": [1, {"b": 2}]},\n\t"name" : "x" ,"rate":2}\n'
 
 
@@ -49,6 +69,16 @@ JSON = '{ "a": {"rate": 1.5e-3, "list": [1, {"b": 2}]},\n\t"name" : "x" ,"rate":
         ("c.json", JSON, "a.list", [1, {"b": 2}], '[1, {"b": 2}]'),
         ("c.json", JSON, "rate", 2, "2"),
         ("c.py", "é = 1; RATE = 2e-3\n", "RATE", 0.002, "2e-3"),
+        ("c.py", OPTIONS, "--lr", 0.1, ".1"),
+        ("c.py", OPTIONS, "--width", 2, "2"),
+        ("c.py", OPTIONS, "Net.depth", 3, "3"),
+        ("c.cpp", DECLARED, "kRate", 0.05, "0.05"),
+        ("c.h", DECLARED, "STEPS", 20, "20"),
+        ("c.cu", DECLARED, "momentum", -0.5, "-.5"),
+        ("c.rs", "pub const RATE: f64 = 1e-3;\n", "RATE", 0.001, "1e-3"),
+        ("c.java", "static final int N = 8; // of all\n", "N", 8, "8"),
+        ("c.ipynb", notebook("rate = 0.5  # of Adam\nx = rate\n", "n = 3"), "rate", 0.5, "0.5"),
+        ("c.ipynb", notebook("rate = 0.5\n", "n = 3"), "n", 3, "3"),
     ],
 )
 def test_found(name: str, text: str, constant: str, value: object, shown: str) -> None:
@@ -80,6 +110,12 @@ def test_found(name: str, text: str, constant: str, value: object, shown: str) -
         ("c.py", "a += 1\n", "a"),
         ("c.py", "def (", "a"),
         ("c.py", "b, a = 1, 2\n", "a"),
+        ("c.py", OPTIONS, "--off"),
+        ("c.py", OPTIONS, "Other.depth"),
+        ("c.cpp", DECLARED, "twice"),
+        ("c.cpp", DECLARED, "other"),
+        ("c.cpp", DECLARED, "changed"),
+        ("c.ipynb", notebook("a = 1\n", "a = 2\n"), "a"),
     ],
 )
 def test_what_has_no_single_place_is_not_found(name: str, text: str, constant: str) -> None:
@@ -141,7 +177,7 @@ def test_numbers_are_numbers_to_every_reader(value: float) -> None:
     assert math.isclose(json.loads(value_literal("c.json", value)), value, rel_tol=0.0)
 
 
-@given(st.text(max_size=80), st.sampled_from(["c.yaml", "c.json", "c.py"]))
+@given(st.text(max_size=80), st.sampled_from(["c.yaml", "c.json", "c.py", "c.cpp", "c.ipynb"]))
 @example("\x00", "c.py")
 def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str) -> None:
     place = find_value(name, text, "a.b")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.clones import Clone
 from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
@@ -23,6 +23,7 @@ from ratchet.task.repository import (
     named_task,
     values_of,
 )
+from ratchet.task.task import Seeding
 
 FILES = {
     "train.py": b"x = 1\r\n",
@@ -129,7 +130,7 @@ def test_no_such_commit_repository_or_tree(clone: Path, tmp_path: Path, store: S
 
 
 def test_folders_stand_for_their_files(tmp_path: Path) -> None:
-    for name in ("a/x.py", "a/b/y.py", "z.py"):
+    for name in ("a/x.py", "a/b/y.py", "z.py", "a/__pycache__/x.pyc", "a/.b/c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert expand_files(["z.py", "a/"], tmp_path) == ["z.py", "a/b/y.py", "a/x.py"]
@@ -210,7 +211,7 @@ def test_edits_that_are_not_committed_are_named_once(store, tmp_path, capsys) ->
     ("values", "words"),
     [
         ({"fixed": ["ready.py"]}, "names the file ready.py, which is not in clone at commit"),
-        ({"fixed": ["src/"]}, "the repository has no files in src/"),
+        ({"fixed": ["src/"]}, "there are no files in src/"),
         ({"brief": "train.py"}, "the file train.py has two parts"),
     ],
 )
@@ -229,10 +230,10 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
     with pytest.raises(InputMissingError, match="one of macos, mlx, rocm, rtx, trader, upstream"):
         find_task({"repo": "x", "definition": "amd"}, Path(), REPO, store)
     found = find_task("tasks/bytelm", Path("/nowhere"), REPO, store)
-    assert (found.origin, found.clone) == (None, None)
+    assert (found.origin, found.clone) == (None, REPO / "tasks" / "bytelm")
     assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"
     assert not store.root.exists()
-    assert named_task("tasks/bytelm", tmp_path, REPO).clone({}) is None
+    assert named_task("tasks/bytelm", tmp_path, REPO).clone({}) == found.folder
     assert named_task({"repo": "a"}, tmp_path, REPO).clone({}) == tmp_path / "a"
     assert named_task({"repo": "https://host/a"}, tmp_path, REPO).clone({}) is None
     assert named_task("mine", tmp_path, tmp_path).clone({"repo": "../a"}) == tmp_path / "mine/../a"
@@ -271,3 +272,85 @@ def test_an_address_needs_an_environment_of_its_own(upstream, tmp_path, store) -
     config.python = str(upstream / ".venv")
     python = task_interpreter(config, found, tmp_path, REPO)
     assert python.packages == {"made-up": "1.5"}
+
+
+PLAIN = "import os\nLR = 0.1\nprint('val_loss: 1')\n"
+LEAST = {"command": ["python", "train.py"], "metric": {"name": "val_loss", "direction": "minimize"}}
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    place = tmp_path / "my model (2)"
+    (place / "pkg").mkdir(parents=True)
+    for name in ("train.py", "pkg/__init__.py", "pkg/fit.py"):
+        (place / name).write_text(PLAIN)
+    return place
+
+
+def define(plain: Path, **values: object) -> None:
+    (plain / "task.yaml").write_text(yaml.safe_dump({**LEAST, **values}))
+
+
+def test_a_task_needs_a_command_and_a_metric_alone(plain: Path) -> None:
+    define(plain)
+    task = load_task(plain)
+    assert (task.name, task.mutable, task.fixed) == ("my-model-2", ("train.py",), ())
+    assert (task.brief, task.environment, task.files) == ("", None, ("train.py",))
+    assert (task.budget_steps, task.budget_fixed, task.timeout_seconds) == (1, True, 3600)
+    assert (task.seeding, task.clone) == (Seeding(hook=True), plain)
+    (plain / "program.md").write_text("# mine\n")
+    assert load_task(plain).brief == "program.md"
+
+
+@pytest.mark.parametrize(
+    ("text", "budget", "seconds", "seed"),
+    [
+        ("TIME_BUDGET = 60", {"seconds": 300, "fixed": True}, 900, "hook"),
+        ("x['RATCHET_BUDGET_SECONDS']; x['RATCHET_SEED']", {"seconds": 300}, 900, "environment"),
+        ("print('training_seconds: 3')", {"steps": 1, "fixed": True}, 3600, "hook"),
+    ],
+)
+def test_defaults_go_by_what_the_files_read(plain, text, budget, seconds, seed) -> None:
+    (plain / "train.py").write_text(text)
+    define(plain)
+    values = load_task(plain).values
+    assert (values["budget"], values["timeout_seconds"], values["seed"]) == (budget, seconds, seed)
+
+
+def test_a_limit_grows_with_the_budget_that_is_given(plain: Path) -> None:
+    define(plain, budget={"seconds": 1})
+    assert load_task(plain).timeout_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("command", "mutable"),
+    [
+        (["python", "-m", "pkg.fit", "--x"], "pkg/fit.py"),
+        (["python", "./train.py", "pkg/fit.py"], "train.py"),
+        (["sh", "-c", "make && ./fit", "pkg/fit.py"], "pkg/fit.py"),
+    ],
+)
+def test_the_script_of_the_command_is_mutable(plain, command, mutable) -> None:
+    define(plain, command=command)
+    assert load_task(plain).mutable == (mutable,)
+
+
+@pytest.mark.parametrize("command", [["make", "run"], ["python", "../x.py"], ["sh", "pkg"]])
+def test_a_command_without_a_script_says_what_to_name(plain, command) -> None:
+    define(plain, command=command)
+    with pytest.raises(ConfigError, match="'mutable' is missing, and no word of `command`"):
+        load_task(plain)
+
+
+def test_folders_of_a_task_stand_for_their_files(plain: Path) -> None:
+    define(plain, fixed=["pkg/"])
+    (plain / "pkg" / "__pycache__").mkdir()
+    (plain / "pkg" / "__pycache__" / "fit.pyc").write_text("")
+    assert load_task(plain).fixed == ("pkg/__init__.py", "pkg/fit.py")
+
+
+def test_an_interpreter_of_the_folder_counts_before_the_harness_s(plain: Path) -> None:
+    define(plain, python="envs/mine")
+    assert load_task(plain, plain.parent).python == plain.parent / "envs" / "mine"
+    (plain / "envs" / "mine").mkdir(parents=True)
+    assert load_task(plain, plain.parent).python == plain / "envs" / "mine"

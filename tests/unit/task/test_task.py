@@ -93,7 +93,7 @@ def test_what_is_declared_is_read(folder: Path) -> None:
     ("old", "new", "words"),
     [
         ("timeout_seconds: 30", "timeout: 30", "unknown key 'timeout'; did you mean"),
-        ("timeout_seconds: 30", "", "the key 'timeout_seconds' is missing"),
+        (METRIC, "", "the key 'metric' is missing"),
         ("seconds: 0.05", "seconds: -1", "budget.seconds: expected more than 0, found -1"),
         ("seconds: 0.05", "seconds: 1, steps: 2", "either seconds or steps"),
         ("direction: minimize", "direction: down", "one of minimize, maximize, found 'down'"),

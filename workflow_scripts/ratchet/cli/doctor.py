@@ -171,7 +171,8 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
             seen = replace(seen, device=task.device)
         with contextlib.suppress(RatchetError):
             python = task_interpreter(chosen, task, root, harness)
-            if task.environment.resolve() != (harness / "envs/workflow.lock").resolve():
+            own = (harness / "envs/workflow.lock").resolve()
+            if task.environment is not None and task.environment.resolve() != own:
                 locks.append(lock(task.environment, python, chosen.python is not None, task.clone))
             variables = task.environment_of(task.preset(seen.preset))
             known = prepared(Preparation(task, variables, python), root)

@@ -321,6 +321,7 @@ COMMANDS = {
     "doctor": "whether this machine is ready for a session, and what to do if it is not",
     "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
     "finalize": "a branch and a patch for each certified change, ready to be merged",
+    "init": "write the task of any training script, after running it twice",
     "mcp": "the tools of a session for coding agents (Model Context Protocol)",
     "power": "what replicates can show at a noise floor, and how many keeps are luck",
     "program": "write, check and update the brief of a task",

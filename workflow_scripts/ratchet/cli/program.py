@@ -49,6 +49,7 @@ from ratchet.proposers.program_md import (
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.task.repository import named_task
+from ratchet.task.task import BRIEF
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -108,7 +109,8 @@ def _contract(options: argparse.Namespace) -> tuple[Config, ProgramContract, Pat
     """The configuration, what its task wants to be said, and where its brief lies."""
     chosen = read_settings(options.root, options.config)
     task = task_of(chosen, options.root)
-    return chosen, contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
+    brief = task.folder / (task.brief or BRIEF)
+    return chosen, contract_of(task, chosen, budget_of(task, chosen)), brief
 
 
 def _new(options: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ from ratchet.proposers.space import (
 )
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
+from ratchet.task.edits import DECLARING
 from ratchet.task.presets import check_constants
 from ratchet.task.repository import find_task
 from ratchet.task.sources import JSON_SUFFIX, YAML_SUFFIXES
@@ -47,7 +48,7 @@ from ratchet.task.task import Task
 
 NAME = "ratchet space"
 
-SUFFIXES = (".py", JSON_SUFFIX, *YAML_SUFFIXES)
+SUFFIXES = (".py", JSON_SUFFIX, *YAML_SUFFIXES, *DECLARING)
 """Ends of the names of files whose constants can be found."""
 
 

@@ -119,7 +119,7 @@ class Scrutiny:
                 f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
                 f"that explains; charged as {run.memory_mb:.4g} MiB"
             )
-        if said is None and run.memory_mb is not None:
+        if said is None and run.memory_mb is not None and self.session.task.memory_name:
             yield (
                 f"memory: it printed none; charged as {run.memory_mb:.4g} MiB, by what it needed "
                 "beside the baseline"

@@ -221,14 +221,17 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     wanted = manifest.frozen["task"]
     told, origin = named_task(wanted, root, harness), manifest.origin
     folder, place = store.tree(origin.tree) if origin else told.folder, told.definition
-    defined = build_task(manifest.values, folder, harness, place, manifest.origin)
-    entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
+    clone = told.clone(manifest.values)
+    defined = build_task(manifest.values, folder, harness, place, manifest.origin, clone)
+    files = (*manifest.fixed, *([manifest.brief] if defined.brief else []))
+    entries = {folder / entry.path: entry for entry in files}
     for path, entry in {**entries, place: manifest.definition}.items():
         copy = findings.name(store.blob(entry.sha256))
         findings.compare(path, entry.sha256, f"put it back: cp {copy} {findings.name(path)}")
     lock = defined.environment
-    todo = f"put the lock back as it was, for example: git checkout -- {findings.name(lock)}"
-    findings.compare(lock, manifest.environment.sha256, todo)
+    if lock is not None and manifest.environment is not None:
+        todo = f"put the lock back as it was, for example: git checkout -- {findings.name(lock)}"
+        findings.compare(lock, manifest.environment.sha256, todo)
     for name in edited_files(manifest, folder):
         findings.notes.append(
             f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
@@ -247,8 +250,10 @@ def harness_of(manifest: Manifest, root: Path) -> Path:
     wanted = manifest.frozen["task"]
 
     def holds(place: Path) -> bool:
-        if manifest.origin is None:
-            return (place / str(manifest.values["environment"])).is_file()
+        if manifest.origin is None and "environment" in manifest.values:
+            own = named_task(wanted, root, place).folder
+            lock = str(manifest.values["environment"])
+            return (place / lock).is_file() or (own / lock).is_file()
         # The lock is the repository's.
         return named_task(wanted, root, place).definition.is_file()
 

@@ -69,6 +69,12 @@ _DERIVED = re.compile(
 _HELD_OUT = ("val_", "valid_", "test_", "eval_")
 _BEST = re.compile(r"(^|_)(best|so_far)(_|$)")
 
+
+def names_no_goal(plain: str) -> bool:
+    """Whether a normalised name is that of a resource, of a setting, or of a derived number."""
+    return bool(_RESOURCE.search(plain) or _DERIVED.search(plain))
+
+
 _ENOUGH_KEEPS = 5
 """So many steps between kept values tell a direction; fewer may be chance."""
 

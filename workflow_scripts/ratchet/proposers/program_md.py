@@ -8,7 +8,7 @@ from typing import Any
 
 from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
-from ratchet.base.text import escape_markdown
+from ratchet.base.text import escape_markdown, plural
 from ratchet.config import Config
 from ratchet.judge.tradeoffs import Ceiling
 from ratchet.records.confirmed import confirmed_gain, gain_sentence
@@ -60,7 +60,7 @@ class ProgramContract(Frozen):
     def budget(self) -> str:
         """The budget of a run in words."""
         if self.budget_steps is not None:
-            return f"{self.budget_steps} steps"
+            return plural(self.budget_steps, "step")
         return f"{self.budget_seconds:g} seconds"
 
 

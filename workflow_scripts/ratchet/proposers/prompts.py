@@ -546,7 +546,7 @@ def _goal(session: Session) -> str:
 def _budget(session: Session) -> str:
     budget = session.budget
     if budget["steps"] is not None:
-        return f"{budget['steps']} steps"
+        return plural(budget["steps"], "step")
     return f"{budget['seconds']:g} s of training"
 
 

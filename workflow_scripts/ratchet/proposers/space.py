@@ -14,6 +14,8 @@ from typing import Any
 from ratchet.base.structs import Frozen, asdict
 from ratchet.steering.categories import category_of_name
 from ratchet.task.edits import (
+    DECLARING,
+    constant_names,
     constant_value,
     constant_values,
     find_value,
@@ -168,7 +170,9 @@ _FIXED = re.compile(
 what it prints or where it runs: a reader would not tune these, or must not."""
 
 _LENGTH = re.compile(r"steps?|iters?|iterations?|epochs?")
-_LENGTH_WORD = re.compile(rf"{_LENGTH.pattern}|num|max|min|total|n|number|of|train|training|warm")
+_LENGTH_WORD = re.compile(
+    rf"{_LENGTH.pattern}|num|max|min|total|n|number|of|train|training|trainer|warm"
+)
 """A number of steps is the length of a run, unless a further word says of what else."""
 
 _SHARE = re.compile(
@@ -190,9 +194,10 @@ WHOLE_FACTOR = 4
 def derived_constants(contents: Mapping[str, str]) -> list[DeclaredChange]:
     """Numbers and switches that a program sets by name, with ranges by their kind and size.
 
-    Those are the constants of the top level of Python files, set once and nowhere else, and
-    the keys of YAML and JSON files.  Names that speak of the budget, of chance, of the
-    evaluation or of output are left out.
+    Those are the constants of the top level of Python files, set once and nowhere else, the
+    defaults of options, or else of fields of dataclasses, what other languages declare to be
+    constant, and the keys of YAML and JSON files.  Names that speak of the budget, of chance,
+    of the evaluation or of output are left out.
     """
     found: dict[str, DeclaredChange] = {}
     for file, text in contents.items():
@@ -210,9 +215,21 @@ def _values(file: str, text: str) -> Iterator[tuple[str, Any]]:
         if is_settings(file):
             yield from _leaves(load_settings(file, text), "")
         elif file.endswith(".py"):
-            yield from _constants(parse_python(text))
+            known = [*_constants(parse_python(text)), *_found(file, text, "--")]
+            # Fields of a dataclass are often given by constants, and count where there are none.
+            yield from known or _found(file, text, ".")
+        elif file.endswith(DECLARING):
+            yield from _found(file, text, "")
     except SourceError:
         return
+
+
+def _found(file: str, text: str, sign: str) -> Iterator[tuple[str, Any]]:
+    """Names with a sign in them, and the values that a file has for them."""
+    for name in constant_names(file, text):
+        place = find_value(file, text, name) if sign in name else None
+        if place is not None:
+            yield name, place.value
 
 
 def _leaves(values: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -581,7 +581,7 @@ class Transfer(Frozen):
 
 
 class TaskPython(Frozen):
-    """Frozen facts of a task's own interpreter.
+    """Frozen facts of the interpreter that a task's own commands run in.
 
     ``deviations`` tell where it differs from the task's lock; there are some only
     if the configuration named the interpreter.
@@ -619,7 +619,8 @@ class Manifest(Frozen):
     ``values`` is the content of the task's ``task.yaml``, whose file is
     ``definition``; ``frozen`` are the settings that may not change later.
     ``preset`` is what was applied to the task before ``baseline`` was taken,
-    ``python`` the task's own interpreter, where it has one.  ``origin`` is the commit
+    ``python`` the task's own interpreter, where it has one, or no ``environment``, a lock, says
+    what the harness's has.  ``origin`` is the commit
     that the task's files are from, ``caches`` are folders elsewhere that its runs read.
     ``start`` is the champion that ``baseline`` is, where it is not the task's own files.
     ``seed_secret_sha256`` is the digest of what the seeds of runs are drawn with, and empty
@@ -636,7 +637,7 @@ class Manifest(Frozen):
     values: Mapping[str, Any]
     data: tuple[Fingerprint, ...]
     locked: tuple[Fingerprint, ...]
-    environment: Fingerprint
+    environment: Fingerprint | None
     definition: Fingerprint
     frozen: Mapping[str, Any]
     config_sha256: str

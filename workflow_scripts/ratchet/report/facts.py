@@ -361,7 +361,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "data": m.data,
         "evaluation": m.evaluation,
         "locked": m.locked,
-        "environment": (m.environment, *([m.allowed] if m.allowed else [])),
+        "environment": tuple(each for each in (m.environment, m.allowed) if each),
         "definition": (m.definition,),
         "remembered": m.remembered,
         "cache": tuple(Fingerprint(c.folder, c.sha256, c.bytes) for c in m.caches),

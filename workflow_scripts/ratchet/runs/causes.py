@@ -208,7 +208,7 @@ def _lock(_: Failure, here: Circumstances) -> str:
 
 def _install_locked(here: Circumstances) -> str:
     lock = here.task.environment
-    if not here.python:
+    if not here.python or lock is None:
         return "Its packages do not fit each other; install them as locked: make env"
     if lock.name == "uv.lock":
         words = ["uv", "sync", *(["--project", str(here.task.clone)] if here.task.clone else [])]

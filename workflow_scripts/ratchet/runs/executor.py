@@ -36,6 +36,7 @@ from ratchet.task.environment import (
     task_interpreter,
 )
 from ratchet.task.packages import PLACE, installed_packages
+from ratchet.task.task import Task
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
@@ -260,7 +261,7 @@ class Executor:
         # The baseline's first runs are shared with other sessions of the task: whoever
         # proposes does not choose its code.
         own = role is not Role.SEARCH or source != source_digest(session.baseline_files)
-        secret = session.seed_secret if own else ""
+        secret, lock = session.seed_secret if own else "", task.environment
         drawn = (session.config.seed, source, role, replicate, secret)
         return RunSpec(
             command=task.command,
@@ -285,13 +286,13 @@ class Executor:
             counted=task.counted_names,
             seeding=task.seeding,
             caches={entry.folder: entry.sha256 for entry in manifest.caches},
-            environment_sha256=manifest.environment.sha256,
+            environment_sha256=manifest.environment.sha256 if manifest.environment else "",
             packages_sha256=manifest.python.packages_sha256 if manifest.python else "",
             allowed_sha256=manifest.allowed.sha256 if manifest.allowed else "",
             hardware=manifest.hardware,
             isolation=session.config.isolation,
             hidden=task.hidden,
-            packages=() if manifest.python else tuple(locked_versions(task.environment)),
+            packages=tuple(locked_versions(lock)) if lock and not manifest.python else (),
             draws=evaluation_draws(*drawn),
         )
 
@@ -402,7 +403,7 @@ class Executor:
             outcome=record.outcome,
             reason=record.reason,
             value=_value(spec, record),
-            memory_mb=self.session.task.memory_mb(record.metrics) if ok else None,
+            memory_mb=_memory_mb(self.session.task, record) if ok else None,
             audit=record.evaluation.audit if ok and record.evaluation is not None else None,
             set_aside=set_aside,
             slowed=record.pace.slowed if record.pace is not None else "",
@@ -417,6 +418,11 @@ def _attempts(spec: RunSpec) -> Iterator[RunSpec]:
 
 def _value(spec: RunSpec, record: RunRecord) -> float | None:
     return record.metrics.get(spec.metric) if record.outcome is Outcome.OK else None
+
+
+def _memory_mb(task: Task, record: RunRecord) -> float | None:
+    """Peak memory in MiB: what the task prints, or was measured where it names nothing."""
+    return task.memory_mb(record.metrics) if task.memory_name else record.peak_memory_mb
 
 
 def _digests(entries: Iterable[Fingerprint]) -> dict[str, str]:

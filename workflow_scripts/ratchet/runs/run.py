@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -87,10 +88,12 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
     """
     kind = choose_sandbox(spec.isolation)
     if kind is SandboxKind.CONTAINER and spec.python is not None:
+        has = f"has an interpreter of its own ({spec.python.executable})"
+        if spec.python.executable == sys.executable:
+            has = "names no lock (`environment`) of its packages"
         raise ConfigError(
-            "isolation: container runs what its image holds, and the task has an interpreter of "
-            f"its own ({spec.python.executable}); set isolation to auto, or run the whole session "
-            "in a container that has it"
+            f"isolation: container runs what its image holds, and the task {has}; set isolation to "
+            "auto, or run the whole session in a container that has what it needs"
         )
     budget = None if spec.guard else spec.budget_seconds
     if spec.attempt and budget is not None:

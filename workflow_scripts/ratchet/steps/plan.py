@@ -580,8 +580,7 @@ def _agent_checks(
     from ratchet.proposers.agent_workspace import check_file_names  # needed with an agent only
 
     for task in tasks:
-        names = (*task.mutable, *task.fixed, task.brief)
-        yield functools.partial(check_file_names, names, str(task.definition))
+        yield functools.partial(check_file_names, task.files, str(task.definition))
     if not new:
         return
     program = agent_program(settings.agent, settings.agent_command, root)
@@ -639,7 +638,7 @@ def start_faults(settings: Config, task: Task, root: Path, harness: Path) -> lis
     def packages() -> None:
         for python in asked:
             # One that the configuration names may differ, and the manifest says how.
-            if settings.python is None:
+            if settings.python is None and task.environment is not None:
                 verify_packages(task.environment, python, task.clone)
 
     def guard() -> None:

@@ -26,6 +26,7 @@ from ratchet.config import Config
 from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
 from ratchet.proposers.memory import freeze_memories
+from ratchet.proposers.program_md import budget_of, contract_of, render_program
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Preset, Start, TaskPython
@@ -92,7 +93,9 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     start = read_record(Start, paths.start) if paths.start.exists() else None
     secret = draw_seed_secret(paths) if config.seeds == "secret" else ""
     remembered = freeze_memories(config, store, root, secret)
-    about = code, mode, preset, told, read, start, secret, remembered, allowed
+    # Of a task without a brief, whoever proposes is told what the task says.
+    brief = "" if task.brief else render_program(contract_of(task, config, budget_of(task, config)))
+    about = code, mode, preset, told, read, start, secret, remembered, allowed, brief
     frozen = build_manifest(config, task, store, data, *about)
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}
@@ -121,6 +124,9 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
     An interpreter that the configuration names may differ; that is said, and kept
     in the manifest.
     """
+    if task.environment is None:
+        assert python is not None
+        return TaskPython(python.version, python.packages_sha256)
     if python is None:
         verify_packages(task.environment)
         return None
@@ -163,7 +169,7 @@ class Preparation(Frozen):
         return {
             "command": list(task.prepare),
             "fixed": {n: digest_file(task.folder / n) for n in task.fixed},
-            "environment": digest_file(task.environment),
+            "environment": digest_file(task.environment) if task.environment else "",
             "names": list(task.data_names),
             # Only where there are any, so that what was prepared without stays known.
             **({"variables": dict(self.variables)} if self.variables else {}),

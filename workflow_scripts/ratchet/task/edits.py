@@ -1,8 +1,10 @@
-"""Named values of mutable files: constants of Python, keys of YAML and JSON, found and replaced.
+"""Named values of mutable files: constants of code, keys of YAML and JSON, found and replaced.
 
-``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``optimizer.lr`` the key
-``lr`` below ``optimizer`` of a YAML or JSON file.  A value is replaced in its place, and
-everything else stays as it is, byte for byte.
+``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``--width`` the default of an
+option of its command line, ``Net.width`` that of a field of a dataclass, ``optimizer.lr`` the key
+``lr`` below ``optimizer`` of a YAML or JSON file, and ``kWidth`` a number of a source of C
+or a language like it that is declared to be constant, or of a line of a notebook.  A value
+is replaced in its place, and everything else stays as it is, byte for byte.
 """
 
 import ast
@@ -21,6 +23,7 @@ from ratchet.base.text import shorten
 from ratchet.records.proposals import DECLARED, Edit
 from ratchet.task.sources import (
     JSON_SUFFIX,
+    MOST_CHARACTERS,
     YAML_SUFFIXES,
     SourceError,
     compose_yaml,
@@ -29,6 +32,7 @@ from ratchet.task.sources import (
     load_settings,
     parse_python,
     text_fault,
+    walk,
 )
 from ratchet.task.task import DeclaredChange
 
@@ -58,6 +62,8 @@ def find_value(name: str, text: str, constant: str) -> ValuePlace | None:
         return find_python(text, constant)
     if name.endswith(YAML_SUFFIXES):
         return _find_yaml(text, constant)
+    if name.endswith(DECLARING):
+        return _declarations(text, name.endswith(NOTEBOOK)).get(constant)
     return _find_json(text, constant) if name.endswith(JSON_SUFFIX) else None
 
 
@@ -227,9 +233,10 @@ def is_number(value: object) -> bool:
 
 @functools.lru_cache(maxsize=32)
 def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
-    """Values that a Python file assigns to top-level names; empty where it does not parse.
+    """Values that a Python file gives to top-level names, options and fields, by their names.
 
-    All constants of a file are asked for one after the other, so it is parsed once.
+    Empty where it does not parse.  All constants of a file are asked for one after the other,
+    so it is parsed once.
     """
     try:
         tree = parse_python(text)
@@ -241,7 +248,34 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 if isinstance(target, ast.Name):
                     found.setdefault(target.id, []).append(node.value)
+        elif isinstance(node, ast.ClassDef) and _is_dataclass(node):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and field.value is not None:
+                    name = f"{node.name}.{ast.unparse(field.target)}"
+                    found.setdefault(name, []).append(field.value)
+    if "add_argument" in text or "click" in text:
+        for name, value in _option_defaults(tree):
+            found.setdefault(name, []).append(value)
     return found
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    called = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
+    names = (d.attr if isinstance(d, ast.Attribute) else getattr(d, "id", "") for d in called)
+    return "dataclass" in names
+
+
+def _option_defaults(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Options of command lines, by argparse or click, with their defaults."""
+    for node in walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        if not isinstance(called, ast.Attribute) or called.attr not in ("add_argument", "option"):
+            continue
+        assert isinstance(node, ast.Call)
+        words = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        long = [word for word in words if isinstance(word, str) and word.startswith("--")]
+        values = [each.value for each in node.keywords if each.arg == "default"]
+        yield from zip(long[:1], values, strict=False)
 
 
 @functools.lru_cache(maxsize=32)
@@ -324,6 +358,46 @@ def _but(values: Any, constant: str) -> Any:
     return {**values, head: inner}
 
 
+DECLARING = (
+    *(".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".cu", ".cuh"),
+    *(".rs", ".go", ".js", ".ts", ".java", ".kt", ".swift", ".cs", ".scala", ".zig", ".jl"),
+    ".ipynb",
+)
+"""Ends of the names of sources in languages that declare constants, and of notebooks."""
+
+_DECLARED = re.compile(
+    r"^[ \t]*(?:#[ \t]*define[ \t]+(?P<macro>\w+)[ \t]+"
+    r"|(?:[\w:<>]+[ \t]+){0,4}?(?:const|constexpr|final|val|let)[ \t]+(?:[\w:<>]+[ \t]+){0,3}?"
+    r"(?P<name>[A-Za-z_]\w*)(?:[ \t]*:[ \t]*\w+)?[ \t]*(?:=[ \t]*|\{[ \t]*))"
+    r"(?P<value>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)[fFlLuU]{0,3}[ \t]*(?:[;},]|//|/\*|$)",
+    re.MULTILINE,
+)
+"""A declaration of a number as constant: ``#define``, ``const``, ``constexpr``, ``final``."""
+
+NOTEBOOK = ".ipynb"
+_CELL = re.compile(
+    r'^[ \t]*"(?P<name>[A-Za-z_]\w*)(?P<macro>)[ \t]*=[ \t]*'
+    r"(?P<value>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)"
+    r'[ \t]*(?:#[^"\n]*?)?(?:\\n)?",?[ \t]*$',
+    re.MULTILINE,
+)
+"""A line of a notebook that gives a name a number, as editors save it."""
+
+
+@functools.lru_cache(maxsize=32)
+def _declarations(text: str, notebook: bool = False) -> Mapping[str, ValuePlace]:
+    """Numbers that a source, or the cells of a notebook, give to a name, each once."""
+    if len(text) > MOST_CHARACTERS:
+        return {}
+    found: dict[str, list[ValuePlace]] = {}
+    for match in (_CELL if notebook else _DECLARED).finditer(text):
+        word = match["value"]
+        value: float = int(word) if re.fullmatch(r"-?\d+", word) else float(word)
+        place = ValuePlace(*match.span("value"), value)
+        found.setdefault(match["macro"] or match["name"], []).append(place)
+    return {name: places[0] for name, places in found.items() if len(places) == 1}
+
+
 def constant_values(contents: Mapping[str, str], constant: str) -> list[Any]:
     """Values that these files give to a constant; one for each file that has it once."""
     places = (find_value(name, text, constant) for name, text in contents.items())
@@ -332,6 +406,8 @@ def constant_values(contents: Mapping[str, str], constant: str) -> list[Any]:
 
 def constant_names(name: str, text: str) -> list[str]:
     """Names of all values of a file that can be found and replaced."""
+    if name.endswith(DECLARING):
+        return list(_declarations(text, name.endswith(NOTEBOOK)))
     if not is_settings(name):
         return [each for each in _assignments(text) if find_value(name, text, each) is not None]
     try:

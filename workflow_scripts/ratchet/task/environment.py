@@ -233,14 +233,15 @@ class Interpreter(Frozen):
 def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> Interpreter | None:
     """Interpreter of a task's commands, if it has its own: the configuration comes first.
 
+    Where there is no lock that says what the harness's own has, that counts as the task's.
     Raises :class:`ConfigError` if there is none where it is said to be.
     """
     if config.python is not None:
         place = resolve_task_folder(config.python, root, harness)
         return ask_interpreter(interpreter_program(place, "correct the configuration key python"))
     if task.python is None:
-        return None
-    todo = f"make it with: make env-{task.environment.stem}"
+        return None if task.environment else ask_interpreter(Path(sys.executable))
+    todo = f"make it with: make env-{task.environment.stem}" if task.environment else "make it"
     if task.origin is not None:
         place = Path(task.values["python"]).expanduser()
         if task.clone is None and not place.is_absolute():

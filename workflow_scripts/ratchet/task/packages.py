@@ -59,19 +59,23 @@ def resolve_packages(
 ) -> Fingerprint | None:
     """The hash lock of a task's allowed packages, in the store; ``None`` where there are none.
 
-    It holds them and what they need beyond the task's own lock.  Equal questions have one
+    It holds them and what they need beyond the task's own lock, or what is installed.  Equal questions have one
     answer, whatever is released later.  Raises :class:`ConfigError` for a package that the
     lock has already, and where they cannot be resolved.
     """
     if not task.allow_packages:
         return None
-    locked = locked_versions(task.environment, python.markers if python else None)
+    if task.environment is not None:
+        locked = locked_versions(task.environment, python.markers if python else None)
+    else:
+        locked = dict(python.packages) if python else {}
     known = {package_name(name) for name in locked}
     for requirement in task.allow_packages:
         if package_name(requirement) in known:
             raise ConfigError(
-                f"{task.definition}: allow_packages: {requirement}: is in the lock "
-                f"{task.environment.name} already, so that candidates may import it; leave it out"
+                f"{task.definition}: allow_packages: {requirement}: is in "
+                f"{'the lock ' + task.environment.name if task.environment else 'its environment'}"
+                " already, so that candidates may import it; leave it out"
             )
     question = {
         "packages": sorted(task.allow_packages),

@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError
@@ -25,6 +25,7 @@ from ratchet.config import Config, resolve_task_folder
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Origin
 from ratchet.task.task import (
+    BRIEF,
     DEFINITION,
     Task,
     build_task,
@@ -265,25 +266,133 @@ def _names(revision: str) -> Sequence[str]:
 
 
 def expand_files(names: Sequence[str], folder: Path) -> list[str]:
-    """File names of a repository, with all files of those that end with ``/``."""
+    """File names of a task, with all files of those that end with ``/``.
+
+    What Python compiled, and files and folders whose names begin with a dot, are left out.
+    """
     found: list[str] = []
     for name in names:
         if not name.endswith("/"):
             found.append(name)
             continue
-        below = sorted(p for p in (folder / name).rglob("*") if p.is_file())
+        below = sorted(
+            path.relative_to(folder) for path in (folder / name).rglob("*") if path.is_file()
+        )
+        below = [path for path in below if not any(map(_is_left_out, path.parts))]
         if not below:
-            raise InputMissingError(f"the repository has no files in {name}")
-        found += [str(path.relative_to(folder)) for path in below]
+            raise InputMissingError(f"there are no files in {name}")
+        found += map(str, below)
     return found
+
+
+def _is_left_out(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
 
 
 def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values of a definition with folders among its files replaced by their files."""
-    mutable = expand_files(data["mutable"], folder)
+    named = data.get("fixed", ())
+    mutable, fixed = expand_files(data.get("mutable", ()), folder), expand_files(named, folder)
     # What is mutable is not fixed, though its folder is.
-    fixed = [name for name in expand_files(data["fixed"], folder) if name not in mutable]
-    return {**data, "mutable": mutable, "fixed": fixed}
+    found = {"mutable": mutable, "fixed": [n for n in fixed if n in named or n not in mutable]}
+    return {**data, **{key: names for key, names in found.items() if key in data}}
+
+
+BUDGET_SECONDS = 300.0
+"""Training time of a task that names no budget: what karpathy/autoresearch gives each run."""
+
+TIMES_BUDGET, LEAST_TIMEOUT_SECONDS = 3.0, 60.0
+"""Wall-clock limit of a task that names none, in budgets: starting, compiling and evaluating
+may take as long again; and its least, for a cold disk."""
+
+STEPS_TIMEOUT_SECONDS = 3600.0
+"""The same where the budget is in steps, whose time nobody knows before the first run."""
+
+
+def complete_values(data: Mapping[str, Any], folder: Path, name: str, where: str) -> dict[str, Any]:
+    """Checked values of a ``task.yaml`` with defaults for the keys that it does not have.
+
+    ``folder`` has the task's files, and ``name`` is what a task without a name is called.
+    Raises :class:`ConfigError` where no file can be told that experiments may change.
+    """
+    found = {"name": plain_name(name), **data}
+    if "mutable" not in found:
+        scripts = command_files(found["command"], lambda name: (folder / name).is_file())
+        if not scripts:
+            raise ConfigError(
+                f"{where}: the key 'mutable' is missing, and no word of `command` "
+                f"({' '.join(found['command'])}) is a file of {folder}; name the files that "
+                "experiments may change, such as mutable: [train.py]"
+            )
+        found["mutable"] = scripts[:1]
+    found.setdefault("fixed", [])
+    if "brief" not in found and (folder / BRIEF).is_file():
+        found["brief"] = BRIEF
+    texts = [_text_of(folder / each) for each in (*found["mutable"], *found["fixed"])]
+    if "budget" not in found:
+        found["budget"] = default_budget(texts)
+    if "timeout_seconds" not in found:
+        seconds = found["budget"].get("seconds")
+        least = LEAST_TIMEOUT_SECONDS
+        limit = STEPS_TIMEOUT_SECONDS if seconds is None else max(TIMES_BUDGET * seconds, least)
+        found["timeout_seconds"] = limit
+    if "seed" not in found:
+        reads = any("RATCHET_SEED" in text for text in texts)
+        found["seed"] = "environment" if reads else "hook"
+    return found
+
+
+_TIMED = re.compile(
+    r"time_?budget|time_?limit|budget_?(?:seconds|minutes)|max_?(?:seconds|minutes|hours|time\b)",
+    re.IGNORECASE,
+)
+"""Names by which code says how long it trains."""
+
+
+def default_budget(texts: Iterable[str]) -> dict[str, Any]:
+    """Budget of a task whose files have these texts.
+
+    Code that reads Ratchet's variables is given seconds.  All other code sets its budget
+    itself: a time, where it names one, or else so much work, which a busy machine does not
+    change.
+    """
+    texts = list(texts)
+    if any("RATCHET_BUDGET" in text for text in texts):
+        return {"seconds": BUDGET_SECONDS}
+    if any(map(_TIMED.search, texts)):
+        return {"seconds": BUDGET_SECONDS, "fixed": True}
+    return {"steps": 1, "fixed": True}
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits and ``. _ -`` that is like another one."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "task"
+
+
+def command_files(command: Sequence[str], is_file: Callable[[str], bool]) -> list[str]:
+    """Files of a task among the words of a command; a module counts by its file.
+
+    ``is_file`` knows relative paths; a path that leads out of the folder is none.
+    """
+    found: list[str] = []
+    for before, word in zip(["", *command], command, strict=False):
+        options = [word, word.partition("=")[2]]
+        if before == "-m":
+            module = word.replace(".", "/")
+            options = [f"{module}.py", f"{module}/__main__.py"]
+        paths = [PurePosixPath(option) for option in options if option]
+        inside = [each.as_posix() for each in paths if not each.is_absolute()]
+        found += [
+            name
+            for name in inside
+            if name not in found and ".." not in name.split("/") and is_file(name)
+        ][:1]
+    return found
+
+
+def _text_of(path: Path) -> str:
+    """Text of a file; empty for one that is not there, which is named later, and for a folder."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 DEFINITIONS = Path("tasks") / "autoresearch"
@@ -310,9 +419,12 @@ class Named(Frozen):
         return self.definition.parent
 
     def clone(self, values: Mapping[str, Any]) -> Path | None:
-        """The clone that a task with these values is from; ``None`` without one here."""
+        """The folder, or clone, on this machine that a task with these values is from.
+
+        ``None`` for a repository that is not here.
+        """
         repo = self.repo or values.get("repo", "")
-        return clone_of(repo, self.base) if repo else None
+        return clone_of(repo, self.base) if repo else self.folder
 
 
 def named_task(value: str | Mapping[str, str], root: Path, harness: Path) -> Named:
@@ -361,19 +473,24 @@ def find_task(
     repo = told.repo or data.get("repo", "")
     if not (repo or isinstance(value, str)):
         raise ConfigError(f"{where}: names no `repo`, and neither does the configuration")
+    place: Path | None
+    origin: Origin | None
+    clone: Path | None
     if repo:
         commit = told.commit or data.get("commit", DEFAULT_COMMIT)
         checkout = check_out_commit(repo, commit, told.base, store, frozen)
         if say and checkout.dirty and frozen is None:
             _say_dirty(repo, checkout)
-        try:
-            data = values_of(data, checkout.folder)
-        except InputMissingError as error:
-            raise InputMissingError(f"{where}: {error}") from None
-        origin, clone = checkout.origin, checkout.clone
-        task = build_task(data, checkout.folder, harness, told.definition, origin, clone)
+        folder, name = checkout.folder, Path(repo).name.removesuffix(".git")
+        place, origin, clone = told.definition, checkout.origin, checkout.clone
     else:
-        task = build_task(data, told.definition.parent, harness)
+        folder, name = told.folder, told.folder.resolve().name
+        place, origin, clone = None, None, folder
+    try:
+        data = complete_values(values_of(data, folder), folder, name, where)
+    except InputMissingError as error:
+        raise InputMissingError(f"{where}: {error}") from None
+    task = build_task(data, folder, harness, place, origin, clone)
     check_task(task)
     return task
 

@@ -16,6 +16,8 @@ from ratchet.records.records import Direction, Origin, Preset
 from ratchet.records.store import MEASURED
 
 DEFINITION = "task.yaml"
+BRIEF = "program.md"
+"""Brief of a task that names none; a session of a task without that file writes its own."""
 SEED = "{seed}"
 GB = 1e9
 """Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
@@ -306,10 +308,10 @@ class PlainKeys(Frozen, kw_only=True):
 
     name: str
     mutable: tuple[str, ...]
-    fixed: tuple[str, ...]
-    brief: str
     command: tuple[str, ...]
     metric: Metric
+    fixed: tuple[str, ...] = ()
+    brief: str = ""
     description: str = ""
     prepare: tuple[str, ...] = ()
     device: str = "cpu"
@@ -335,18 +337,19 @@ class Task(PlainKeys, kw_only=True):
     command that a candidate must pass within ``guard_seconds`` before it is trained.
     ``hidden`` names installed packages that runs may not read, since the data
     are made from them; ``allow_packages`` are requirements that candidates may import beside
-    its lock.  ``python`` is the environment, or the interpreter, that runs its commands if that
-    is not the harness's.
+    its lock.  ``python`` is the environment, or the interpreter, that runs its
+    commands if that is not the harness's.  Without an ``environment``, a lock, what its
+    interpreter has installed is held by digest; without a ``brief`` a session writes one.
 
     ``patterns`` find printed numbers in the log, by name.  ``target`` ends a session that
     reaches it, and what breaks one of ``constraints`` is not kept.  ``caches`` are folders
     that runs read, ``variables`` what they find in their environment.  A task whose files
-    are from a repository has an ``origin``, a ``definition`` elsewhere and, if that
-    repository is on this machine, a ``clone``.
+    are from a repository has an ``origin``, and a ``definition`` elsewhere.  ``clone`` is the
+    folder on this machine, if any, that its relative caches lie in.
     """
 
     folder: Path
-    environment: Path
+    environment: Path | None
     visible_data: Sequence[str]
     evaluation_data: Sequence[str]
     locked_data: Sequence[str]
@@ -389,6 +392,11 @@ class Task(PlainKeys, kw_only=True):
     def environment_of(self, preset: Preset | None) -> dict[str, str]:
         """Environment variables that task and preset set for preparation, runs and evaluator."""
         return {**self.variables, **(preset.environment if preset else {})}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that lie in its folder: mutable and fixed ones, and the brief."""
+        return (*self.mutable, *self.fixed, *([self.brief] if self.brief else []))
 
     @property
     def data_names(self) -> tuple[str, ...]:
@@ -460,7 +468,7 @@ def _faults(task: Task) -> Iterator[str]:
         yield "budget: give either seconds or steps, and not both"
     if task.data_names and not task.prepare:
         yield "prepare: the command that makes the data files is missing"
-    files = [*task.mutable, *task.fixed, task.brief]
+    files = task.files
     for names in (files, task.data_names):
         for name in sorted(name for name in names if names.count(name) > 1):
             yield f"the file {name} has two parts to play"
@@ -642,14 +650,15 @@ def build_task(
     """The task that checked values describe; ``place`` is where they were read.
 
     With an ``origin`` the files in ``folder`` are a repository's, and paths that begin
-    in the harness otherwise begin there.
+    in the harness otherwise begin there.  ``clone`` is the folder on this machine that the
+    files are from, where there is one.
     """
     memory, files, budget = data.get("memory", {}), data.get("data", {}), data["budget"]
     keys = {name: data[name] for name in PlainKeys.__struct_fields__ if name in data}
     return Task(
         **asdict(from_json_values(PlainKeys, keys, DEFINITION)),
         folder=folder,
-        environment=_lock(data["environment"], folder, place, harness, origin),
+        environment=_lock(data, folder, place, harness, origin, clone),
         visible_data=tuple(files.get("visible", ())),
         evaluation_data=tuple(files.get("evaluation", ())),
         locked_data=tuple(files.get("locked", ())),
@@ -664,7 +673,7 @@ def build_task(
         plausible=Plausible.of(data["plausible"]) if "plausible" in data else None,
         seeding=Seeding.of(data.get("seed", "environment")),
         presets=parse_presets(data.get("presets", {}), str(place or folder / DEFINITION)),
-        python=(clone or harness) / Path(data["python"]).expanduser() if "python" in data else None,
+        python=_python(data["python"], harness, origin, clone) if "python" in data else None,
         patterns=parse_patterns(data),
         caches=tuple(Cache.of(entry) for entry in data.get("cache", ())),
         place=place,
@@ -673,15 +682,29 @@ def build_task(
     )
 
 
+def _python(name: str, harness: Path, origin: Origin | None, clone: Path | None) -> Path:
+    """Place of the interpreter: a task in a folder may have it there, or below the harness."""
+    path = Path(name).expanduser()
+    if clone is None or (origin is None and not (clone / path).exists()):
+        return harness / path
+    return clone / path
+
+
 def _lock(
-    name: str, folder: Path, place: Path | None, harness: Path, origin: Origin | None
-) -> Path:
-    """The lock: a repository's own, or beside the definition, or else the harness's."""
-    if origin is not None:
-        for base in (folder, *([place.parent] if place else [])):
-            if (base / name).is_file():
-                return base / name
-    return harness / name
+    data: Mapping[str, Any],
+    folder: Path,
+    place: Path | None,
+    harness: Path,
+    origin: Origin | None,
+    clone: Path | None,
+) -> Path | None:
+    """The lock, if any: the task's own, or beside the definition, or else the harness's."""
+    if "environment" not in data:
+        return None
+    name: str = data["environment"]
+    own = [clone] if origin is None else [folder, place.parent if place else None]
+    places = [base / name for base in own if base is not None]
+    return next((path for path in places if path.is_file()), harness / name)
 
 
 def _change(entry: Mapping[str, Any]) -> DeclaredChange:
@@ -718,15 +741,14 @@ def _missing_files(task: Task) -> Iterator[InputMissingError]:
     if task.origin is not None:
         place = f"{task.origin.repo} at commit {task.origin.commit[:12]}"
         todo = f"commit what is missing, or: {DESCRIBE_REPOSITORY}"
-    names = (*task.mutable, *task.fixed, task.brief)
-    missing = [name for name in names if not (task.folder / name).is_file()]
+    missing = [name for name in task.files if not (task.folder / name).is_file()]
     if missing:
         many = "file" if len(missing) == 1 else "files"
         yield InputMissingError(
             f"{task.definition}: names the {many} {', '.join(missing)}, which "
             f"{'is' if len(missing) == 1 else 'are'} not in {place}; {todo}"
         )
-    if not task.environment.is_file():
+    if task.environment is not None and not task.environment.is_file():
         said = f"the lock {task.environment} does not exist"
         if task.origin is not None:
             said = (
