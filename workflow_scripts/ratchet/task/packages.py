@@ -59,9 +59,9 @@ def resolve_packages(
 ) -> Fingerprint | None:
     """The hash lock of a task's allowed packages, in the store; ``None`` where there are none.
 
-    It holds them and what they need beyond the task's own lock, or what is installed.  Equal questions have one
-    answer, whatever is released later.  Raises :class:`ConfigError` for a package that the
-    lock has already, and where they cannot be resolved.
+    It holds them and what they need beyond the task's own lock, or what is installed.  Equal
+    questions have one answer, whatever is released later.  Raises :class:`ConfigError` for a
+    package that is there already, and where they cannot be resolved.
     """
     if not task.allow_packages:
         return None
