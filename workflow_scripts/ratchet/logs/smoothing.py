@@ -14,13 +14,17 @@ and the posterior is given these.
 
 Given S the incumbent's truth is a Markov chain in one dimension.  It is put on a
 lattice of S / 12, 10 S to either side of what each incumbent measured, and
-smoothed forwards and backwards; nothing else is approximated.  S is averaged over
+smoothed forwards and backwards; of more than 100 keeps the number that is better
+is taken as normal; nothing else is approximated.  S is averaged over
 the judge's noise nodes.  Where a measurement is less likely than the judge's
 outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
+
+A pass takes time in proportion to the rows.  Likelihoods are made anew in each pass:
+to keep them would take more memory than a long log deserves.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 
@@ -28,7 +32,7 @@ from ratchet.base.errors import DataError
 from ratchet.base.stats import HALF_LOG_2PI, FloatArray, log_ndtr, ndtr
 from ratchet.base.structs import Frozen
 from ratchet.judge.effects import COMPONENTS, SCALES, SIDE, EffectModel
-from ratchet.judge.filter import IncumbentFilter
+from ratchet.judge.filter import TINY, IncumbentFilter
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
 
 STEPS_PER_SD = 12
@@ -46,31 +50,21 @@ run is off by the 10 sds that the prior would then ask for."""
 
 HALF = REACH * STEPS_PER_SD
 POINTS = 2 * HALF + 1
-_POINTS = np.arange(-HALF, HALF + 1)
+STEPS = np.arange(1 - POINTS, POINTS)
+"""Effects that lead from one point of a lattice to another, in steps."""
 
-_COARSE = 3
-"""A candidate's likelihood bends on the scale of S: it is computed at every third point
+COARSE = 3
+"""A candidate's likelihood bends on the scale of S: it is tabulated at every third point
 of the lattice, and a cubic between them is off by 1e-5."""
 
+CELLS = HALF * 2 // COARSE + 1
+PER_SD = STEPS_PER_SD // COARSE
 
-def _between() -> FloatArray:
-    """Weights that take values at coarse points, one beyond each end, to all points."""
-    cell, rest = np.divmod(np.arange(POINTS), _COARSE)
-    f = rest / _COARSE
-    cubic = (
-        -f * (f - 1) * (f - 2) / 6,
-        (f + 1) * (f - 1) * (f - 2) / 2,
-        -(f + 1) * f * (f - 2) / 2,
-        (f + 1) * f * (f - 1) / 6,
-    )
-    found: FloatArray = np.zeros((POINTS, POINTS // _COARSE + 4))
-    for place, weights in enumerate(cubic):
-        found[np.arange(POINTS), cell + place] = weights
-    return found
+BELOW_FLOOR = 8.0
+"""The table of likelihoods ends where they are so far, in ln, below the outlier floor."""
 
-
-_BETWEEN = _between()
-_COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
+CHUNK = 64
+"""Rows whose likelihoods are computed together: enough to save calls, few megabytes."""
 
 LEAST_BELIEF = 1e-3
 """Noise nodes with less belief are left out; all of them together move nothing."""
@@ -78,23 +72,22 @@ LEAST_BELIEF = 1e-3
 LEVEL = 0.9
 """Probability of all intervals, as the judge's of the noise floor."""
 
+MOST_COUNTED = 100
+"""Keeps up to which the chance of each number of better ones is computed exactly, in time
+that grows with their square.  The number among more is normal to within one of them."""
+
 NoisePrior = Callable[[FloatArray], FloatArray]
 """Log density of the noise floor, in ln S and up to a constant."""
 
 
-class Keep(Frozen):
-    """A keep as a node sees it, on the lattice.
+class Kernels(Frozen):
+    """Prior masses of a keep's effects by node, ``offset + STEPS`` lattice steps, on one scale."""
 
-    ``better``, ``null`` and ``worse`` are the prior masses of effects from
-    ``offset - POINTS + 1`` lattice steps on, all on one scale.
-    """
-
-    place: int
-    offset: float
+    offset: FloatArray
     better: FloatArray
     null: FloatArray
     worse: FloatArray
-    log_scale: float
+    log_scale: FloatArray
 
     @property
     def every(self) -> FloatArray:
@@ -104,112 +97,189 @@ class Keep(Frozen):
     @property
     def steps(self) -> FloatArray:
         """Effects in lattice steps."""
-        found: FloatArray = np.arange(1 - POINTS, POINTS, dtype=float) + self.offset
+        found: FloatArray = self.offset[:, None] + STEPS.astype(float)
         return found
 
 
-class Seen(Frozen):
-    """A likelihood of the incumbent's truth on its present piece of the lattice."""
-
-    likelihood: FloatArray
-    log_scale: float
+Transition = Callable[[int, Kernels, FloatArray], FloatArray]
+"""The state after a keep, by its place, its kernels and the state before it."""
 
 
-class Drift:
-    """Drift of the incumbent's metric while a proposal passes by."""
+class EffectTables:
+    """What the effect prior says at the points of a lattice, for one ratio of its unit to S.
+
+    ``densities`` has a row for each quarter of S that a candidate may lie from its
+    incumbent, from ``-reach`` quarters on, and a column for each component.
+    """
+
+    def __init__(self, model: EffectModel, ratio: float, log_floor: float) -> None:
+        widest = math.hypot(ratio * float(SCALES[-1]), 1.0)
+        excess = math.log(2) - HALF_LOG_2PI - math.log(widest) - log_floor + BELOW_FLOOR
+        self.reach = math.ceil(PER_SD * widest * math.sqrt(2 * max(excess, 1.0)))
+        z = np.arange(-self.reach, self.reach + 1) / PER_SD
+        parts = model.components(z, np.ones_like(z), np.asarray(ratio))
+        edge = CELLS + 4
+        inside = np.exp(parts.log_marginal)
+        self.densities: FloatArray = np.pad(inside, ((edge, edge), (0, 0)))
+        self._first = self.reach + edge
+        self._sds = (SCALES * ratio * STEPS_PER_SD)[:, None]
+        self._known = math.ceil(8 * float(self._sds[-1, 0])) + POINTS
+        self._shares, self._tops = self._masses(np.arange(self._known))
+
+    def from_cell(self, cell: np.ndarray, count: int) -> FloatArray:
+        """Densities of the components from these quarters of S on; 0 beyond the table."""
+        first = np.clip(cell + self._first, 0, len(self.densities) - count)
+        found: FloatArray = self.densities[first[..., None] + np.arange(count)]
+        return found
+
+    def _masses(self, steps: np.ndarray) -> tuple[FloatArray, FloatArray]:
+        """Mass of each half-normal about so many steps, relative to the largest, and its log."""
+        # Between half a step below and above; at 0 from there on.
+        far = log_ndtr(-(steps + 0.5) / self._sds)
+        near = log_ndtr(-np.maximum(steps - 0.5, 0.0) / self._sds)
+        masses = math.log(2) + near + np.log(-np.expm1(np.minimum(far - near, -TINY)))
+        tops = masses.max(axis=0)
+        return np.exp(masses - tops), tops
+
+    def log_masses(self, steps: np.ndarray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log masses of improvements and of harm of so many steps, by the prior's weights."""
+        if steps.max() < self._known:
+            places = steps.astype(int)
+            shares, tops = self._shares[:, places], self._tops[places]
+        else:
+            shares, tops = self._masses(steps)
+        sides = weights[1:COMPONENTS].reshape(2, SIDE) @ shares
+        better, worse = np.log(np.maximum(sides, TINY)) + tops
+        return better, worse
 
 
-Event = Keep | Seen | Drift
-Transition = Callable[[Keep, FloatArray], FloatArray]
-
-Row = tuple[float | None, bool, bool, FloatArray | None]
-"""Value, whether it was kept, whether it is a further run of the incumbent, weights."""
+def _cubic(f: FloatArray) -> tuple[FloatArray, ...]:
+    """Weights of four neighbours for the share ``f`` of the way from the second to the third."""
+    return (
+        -f * (f - 1) * (f - 2) / 6,
+        (f + 1) * (f - 1) * (f - 2) / 2,
+        -(f + 1) * f * (f - 2) / 2,
+        (f + 1) * f * (f - 1) / 6,
+    )
 
 
 class Chains:
-    """Event chains of a log, one for each noise floor of ``noise``.
+    """A log as the nodes of a noise grid see it: chains of likelihoods, drifts and keeps.
 
-    ``rows`` begin with the baseline, whose place in the log is ``start``.
+    ``values`` to ``weights`` begin with the baseline and have an entry for each row.  A
+    row of ``repeats`` has its incumbent's value to the last digit: it is no measurement,
+    and what was kept with one says nothing of the noise.
     """
 
     def __init__(
-        self, rows: Sequence[Row], start: int, noise: FloatArray, settings: Settings
+        self,
+        values: Sequence[float | None],
+        kept: Sequence[bool],
+        again: Sequence[bool],
+        repeats: Sequence[bool],
+        weights: Sequence[FloatArray | None],
+        noise: FloatArray,
+        settings: Settings,
     ) -> None:
-        self._settings = settings
-        self._model = EffectModel(settings)
-        unit = noise if settings.effects_by_noise else np.full(noise.size, settings.effect_scale)
-        self._unit: FloatArray = unit
-        self._rows = rows
-        self._start = start
+        first = values[0] or 0.0
         self.noise = noise
+        self.kept = np.array([k and v is not None for k, v in zip(kept, values, strict=True)])
+        self.kept[0] = False
+        self._repeats = np.array(repeats, dtype=bool)
+        gone = self._repeats & ~self.kept
+        self._seen = np.array([v is not None for v in values]) & ~gone
+        self._further = self._seen & np.array(again, dtype=bool) & ~self.kept
+        self._further[0] = True
+        self._weights = weights
+        off = np.array([(first if v is None else v) - first for v in values])
+        steps = off[:, None] * (STEPS_PER_SD / noise)
+        self._center = np.zeros_like(steps)
+        self._offset: dict[int, FloatArray] = {}
+        center = self._center[0]
+        for place in range(len(values)):
+            if self.kept[place]:
+                after = np.rint(steps[place])
+                self._offset[place], center = center - after, after
+            self._center[place] = center
+        self._away: FloatArray = (self._center - steps) / STEPS_PER_SD
         scale = settings.effect_scale / REFERENCE_SCALE
-        self._log_floor = math.log(settings.outlier_floor / scale)
+        self.log_floor = math.log(settings.outlier_floor / scale)
+        unit = 1.0 if settings.effects_by_noise else settings.effect_scale / noise
+        ratios, self._table_of = np.unique(unit * np.ones(noise.size), return_inverse=True)
+        model = EffectModel(settings)
+        least = [float(noise[self._table_of == number].min()) for number in range(ratios.size)]
+        self._tables = [
+            EffectTables(model, float(ratio), self.log_floor + math.log(sd))
+            for ratio, sd in zip(ratios, least, strict=True)
+        ]
         self._pass = 0.5 * settings.drift * STEPS_PER_SD**2
-        self.events = self._chains()
 
-    def _chains(self) -> list[list[Event]]:
-        """The log as every noise node sees it."""
-        first = self._rows[0][0] or 0.0
-        origin = np.full(self.noise.size, first)
-        unit = self.noise / STEPS_PER_SD
-        center = np.zeros(self.noise.size)
-        chains: list[list[Event]] = [[e] for e in self._measured(origin, center, first, False)]
-        for place, (value, kept, again, weights) in enumerate(self._rows[1:], self._start + 1):
-            if value is None:
-                events: Sequence[Event] = [Drift()] * self.noise.size
-            elif again and not kept:
-                events = self._measured(origin, center, value)
-            else:
-                assert weights is not None  # a replay has them for every candidate
-                for chain in chains:
-                    chain.append(Drift())
-                if not kept:
-                    events = self._missed(origin, center, value, weights)
-                else:
-                    after = np.rint((value - origin) / unit)
-                    scales = self._unit / unit
-                    for j, chain in enumerate(chains):
-                        offset = float(center[j] - after[j])
-                        chain.append(_keep(place, offset, scales[j], weights[j]))
-                    center = after
-                    events = self._measured(origin, center, value, floored=False)
-            for chain, event in zip(chains, events, strict=True):
-                chain.append(event)
-        return chains
+    def __len__(self) -> int:
+        return len(self.kept)
 
-    def _lattice(
-        self, origin: FloatArray, center: np.ndarray, points: np.ndarray = _POINTS
-    ) -> FloatArray:
-        """The incumbent's possible truths, by node."""
-        steps = (points + center[:, None]) / STEPS_PER_SD
-        found: FloatArray = origin[:, None] + steps * self.noise[:, None]
-        return found
+    def likelihoods(self, places: range, nodes: np.ndarray) -> tuple[FloatArray, FloatArray]:
+        """Likelihood of the incumbent's truth on its lattice by row and node, and its log scale."""
+        rows = np.arange(places.start, places.stop)
+        away = self._away[rows][:, nodes]
+        log_noise = np.log(self.noise[nodes])[:, None]
+        missed = self._seen[rows] & ~self.kept[rows] & ~self._further[rows]
+        log_density = np.arange(-HALF, HALF + 1) / STEPS_PER_SD + away[..., None]
+        # A run of the incumbent; that by which it was kept is taken at its word.
+        log_density = -0.5 * log_density**2 - log_noise - HALF_LOG_2PI
+        if missed.any():
+            log_density[missed] = self._missed(rows[missed], away[missed], nodes) - log_noise
+        floored = missed | (self._further[rows] & (rows > 0))
+        log_density[floored] = np.maximum(log_density[floored], self.log_floor)
+        tops = log_density.max(axis=-1)
+        return np.exp(log_density - tops[..., None]), tops
 
-    def _measured(
-        self, origin: FloatArray, center: np.ndarray, value: float, floored: bool = True
-    ) -> list[Seen]:
-        """A run of the incumbent; that by which it was kept is taken at its word."""
-        off = (value - self._lattice(origin, center)) / self.noise[:, None]
-        log_density = -0.5 * off**2 - np.log(self.noise)[:, None] - HALF_LOG_2PI
-        return self._seen(log_density, floored)
+    def _missed(self, rows: np.ndarray, away: FloatArray, nodes: np.ndarray) -> FloatArray:
+        """Log density, in units of S, of candidates that were not kept, whatever their effect."""
+        weights = np.stack([self._weights_of(row)[nodes] for row in rows])
+        first = np.clip(PER_SD * (away - REACH), -1e9, 1e9)
+        cell = np.floor(first).astype(int)
+        logs = np.empty((*away.shape, CELLS + 4))
+        for number, table in enumerate(self._tables):
+            mine = self._table_of[nodes] == number
+            parts = table.from_cell(cell[:, mine] - 1, CELLS + 4)
+            density = (parts @ weights[:, mine, :, None])[..., 0]
+            logs[:, mine] = np.log(np.maximum(density, TINY))
+        least = self.log_floor + np.log(self.noise[nodes])[:, None] - BELOW_FLOOR
+        logs = np.maximum(logs, least)
+        # Every third point of the lattice lies between the same shares of two quarters.
+        share = (first - cell)[..., None] + np.arange(COARSE) / COARSE
+        beyond = np.floor(share).astype(int)
+        taps = np.zeros((*share.shape, 5))
+        for place, weight in enumerate(_cubic(share - beyond)):
+            np.put_along_axis(taps, (beyond + place)[..., None], weight[..., None], axis=-1)
+        found = np.zeros((*away.shape, CELLS, COARSE))
+        for tap in range(5):
+            found += logs[..., tap : tap + CELLS, None] * taps[..., None, :, tap]
+        return found.reshape(*away.shape, -1)[..., :POINTS]
 
-    def _missed(
-        self, origin: FloatArray, center: np.ndarray, value: float, weights: FloatArray
-    ) -> list[Seen]:
-        """A candidate that was not kept, whatever its effect was."""
-        difference = self._lattice(origin, center, _COARSE_POINTS) - value
-        variance = np.broadcast_to((self.noise**2)[:, None], difference.shape)
-        coarse = self._model.log_density(
-            difference, variance, weights[:, None, :], self._unit[:, None]
-        )
-        return self._seen(coarse @ _BETWEEN.T)
+    def _weights_of(self, place: int) -> FloatArray:
+        weights = self._weights[place]
+        assert weights is not None  # a replay has them for every candidate
+        return weights
 
-    def _seen(self, log_density: FloatArray, floored: bool = True) -> list[Seen]:
-        if floored:
-            log_density = np.maximum(log_density, self._log_floor)
-        tops = log_density.max(axis=1)
-        rows = np.exp(log_density - tops[:, None])
-        return [Seen(row, float(top)) for row, top in zip(rows, tops, strict=True)]
+    def kernels(self, place: int, nodes: np.ndarray) -> Kernels:
+        """The prior masses of the effects that may have led to a keep."""
+        offset, weights = self._offset[place][nodes], self._weights_of(place)[nodes]
+        signed = offset[:, None] + STEPS
+        tables = [self._tables[number] for number in self._table_of[nodes]]
+        sides = [
+            table.log_masses(np.abs(steps), mine)
+            for table, steps, mine in zip(tables, signed, weights, strict=True)
+        ]
+        improving, harmful = (np.stack(side) for side in zip(*sides, strict=True))
+        improving = np.where(signed >= 0, improving, -np.inf)
+        harmful = np.where(signed <= 0, harmful, -np.inf)
+        null = np.where(signed == 0, np.log(np.maximum(weights[:, :1], TINY)), -np.inf)
+        top = np.maximum(np.maximum(improving, harmful), null).max(axis=1, keepdims=True)
+        improving = np.where(signed > 0, np.maximum(improving, top - EXPLAINED), improving)
+        harmful = np.where(signed < 0, np.maximum(harmful, top - EXPLAINED), harmful)
+        better, worse, none = (np.exp(log - top) for log in (improving, harmful, null))
+        return Kernels(offset, better, none, worse, top[:, 0])
 
     def _drifted(self, state: FloatArray) -> FloatArray:
         """A normal step, as many steps of one point as its variance needs."""
@@ -222,93 +292,86 @@ class Chains:
             state = moved
         return state
 
-    def run(
-        self, chain: list[Event], state: FloatArray, transition: Transition
-    ) -> tuple[FloatArray, list[float]]:
-        """Forward pass; the last state, and the log factors taken out on the way.
+    def walk(
+        self, nodes: np.ndarray, state: FloatArray, transition: Transition
+    ) -> Generator[tuple[int, Kernels, FloatArray], None, tuple[FloatArray, FloatArray]]:
+        """Forward pass over all rows; yields each keep with its kernels and the state before it.
 
-        Rows of ``state`` share one scale.  The factors of a single row are the
-        densities of the log's rows, each given those before it.
+        ``state`` has a row of nodes, each with rows of one scale; the last one is returned,
+        with the log factors that were taken out at each row.  Those of a single row of the
+        state are the densities of the log's rows, each given those before it.
         """
-        logs = []
-        for event in chain:
-            if isinstance(event, Drift):
-                state = self._drifted(state)
-                continue
-            if isinstance(event, Keep):
-                state, log_scale = transition(event, state), event.log_scale
-            else:
-                state, log_scale = state * event.likelihood, event.log_scale
-            size = float(np.abs(state).sum())
-            state = state / size
-            logs.append(math.log(size) + log_scale)
+        logs = np.zeros((len(self), nodes.size))
+        for begin in range(0, len(self), CHUNK):
+            places = range(begin, min(begin + CHUNK, len(self)))
+            likelihood, tops = self.likelihoods(places, nodes)
+            for place in places:
+                if not self._further[place]:
+                    state = self._drifted(state)
+                    if not self._seen[place]:
+                        continue
+                log = tops[place - begin]
+                if self.kept[place]:
+                    kernels = self.kernels(place, nodes)
+                    yield place, kernels, state
+                    state, log = transition(place, kernels, state), log + kernels.log_scale
+                state = state * likelihood[place - begin][:, None]
+                size = np.maximum(np.abs(state).sum(axis=(1, 2)), TINY)
+                state = state / size[:, None, None]
+                logs[place] = np.log(size) + log
         return state, logs
 
-    def evidence(self, chain: list[Event]) -> float:
-        """Log density of the log; a keep, like any row, is at least as likely as the floor."""
-        _, logs = self.run(chain, np.ones(POINTS), lambda keep, s: carried_state(keep.every, s))
-        total, kept = 0.0, None
-        events = (event for event in chain if not isinstance(event, Drift))
-        for event, log in zip(events, logs, strict=True):
-            if isinstance(event, Keep):  # its measurement is the next event
-                kept = log
-                continue
-            total += log if kept is None else max(kept + log, self._log_floor)
-            kept = None
-        return total
+    def run(
+        self, nodes: np.ndarray, state: FloatArray, transition: Transition
+    ) -> tuple[FloatArray, FloatArray]:
+        """A whole forward pass; its last state, and the log factors at each row."""
+        walk = self.walk(nodes, state, transition)
+        while True:
+            try:
+                next(walk)
+            except StopIteration as end:
+                state, logs = end.value
+                return state, logs
 
-    def joints(self, chain: list[Event]) -> list[tuple[Keep, FloatArray]]:
-        """For each keep the likelihood of its effect, by lattice steps."""
-        before: list[FloatArray] = []
+    def evidence(self, logs: FloatArray) -> FloatArray:
+        """Log density of the log by node; a keep, like any row, is at least as likely as the floor.
 
-        def noted(keep: Keep, state: FloatArray) -> FloatArray:
-            before.append(state)
-            return carried_state(keep.every, state)
+        What repeats a value to the last digit tells nothing of the noise.
+        """
+        least = np.where(self.kept, self.log_floor, -np.inf)[:, None]
+        found: FloatArray = np.maximum(logs, least)[~self._repeats].sum(axis=0)
+        return found
 
-        self.run(chain, np.ones(POINTS), noted)
-        after: FloatArray = np.ones(POINTS)
-        found = []
-        for event in reversed(chain):
-            if isinstance(event, Drift):
-                after = self._drifted(after)
-            elif isinstance(event, Seen):
-                after = after * event.likelihood
-            else:
-                found.append((event, np.correlate(before.pop(), after, "full")))
-                after = np.correlate(event.every, after[::-1], "valid")
-            after = after / after.max()
-        return found[::-1]
-
-
-def carried_state(kernel: FloatArray, state: FloatArray) -> FloatArray:
-    """The state after an effect: entry j sums ``state[i] * kernel`` of i - j steps."""
-    moved: FloatArray = np.correlate(kernel, state, "valid")[::-1]
-    return moved
-
-
-def _keep(place: int, offset: float, scale: float, weights: FloatArray) -> Keep:
-    """``scale`` is the effect scale in lattice steps."""
-    steps = np.abs(np.arange(1 - POINTS, POINTS) + offset).astype(float)
-    sds = (SCALES * scale)[:, None]
-    # Log mass of each half-normal between half a step below and above; at 0 from there on.
-    far = log_ndtr(-(steps + 0.5) / sds)
-    near = log_ndtr(-np.maximum(steps - 0.5, 0.0) / sds)
-    masses = math.log(2) + near + np.log(-np.expm1(np.minimum(far - near, -1e-300)))
-    log_weights = np.log(np.maximum(weights, 1e-300))
-    signed = np.arange(1 - POINTS, POINTS) + offset
-    improving = _mixed(masses, log_weights[1 : 1 + SIDE], signed >= 0)
-    harmful = _mixed(masses, log_weights[1 + SIDE : COMPONENTS], signed <= 0)
-    null = np.where(signed == 0, log_weights[0], -np.inf)
-    top = float(max(improving.max(), harmful.max(), null.max()))
-    improving = np.where(signed > 0, np.maximum(improving, top - EXPLAINED), improving)
-    harmful = np.where(signed < 0, np.maximum(harmful, top - EXPLAINED), harmful)
-    better, worse, none = (np.exp(log - top) for log in (improving, harmful, null))
-    return Keep(place, offset, better, none, worse, top)
+    def states_after(self, nodes: np.ndarray) -> dict[int, FloatArray]:
+        """Backward pass: likelihood of the truth behind each keep, by all that came after it."""
+        after: FloatArray = np.ones((nodes.size, POINTS))
+        found = {}
+        for begin in reversed(range(0, len(self), CHUNK)):
+            places = range(begin, min(begin + CHUNK, len(self)))
+            likelihood, _ = self.likelihoods(places, nodes)
+            for place in reversed(places):
+                if self._seen[place]:
+                    after = after * likelihood[place - begin]
+                if self.kept[place]:
+                    found[place] = after
+                    every = self.kernels(place, nodes).every
+                    pairs = zip(every, after, strict=True)
+                    after = np.stack([np.correlate(e, a[::-1], "valid") for e, a in pairs])
+                if not self._further[place]:
+                    after = self._drifted(after)
+                after = after / after.max(axis=1, keepdims=True)
+        return found
 
 
-def _mixed(masses: FloatArray, log_weights: FloatArray, there: np.ndarray) -> FloatArray:
-    mixed = np.logaddexp.reduce(masses + log_weights[:, None], axis=0)
-    return np.where(there, mixed, -np.inf)
+def carried(kernel: FloatArray, state: FloatArray) -> FloatArray:
+    """Each node's state after an effect: entry j sums ``state[i] * kernel`` of i - j steps."""
+    found: FloatArray = np.stack(
+        [
+            np.stack([np.correlate(one, row, "valid")[::-1] for row in rows])
+            for one, rows in zip(kernel, state, strict=True)
+        ]
+    )
+    return found
 
 
 class SmoothedChange(Frozen):
@@ -329,13 +392,23 @@ class SmoothedChange(Frozen):
     improving: FloatArray
 
 
+class Moments(Frozen):
+    """Mean and sd, by node, of the summed effects of some keeps and of how many are better."""
+
+    gain: FloatArray
+    gain_sd: FloatArray
+    count: FloatArray
+    count_sd: FloatArray
+
+
 class Smoother:
     """The posterior of one log under the judge's model.
 
     ``values``, ``kept`` and ``replicate_mask`` are the rows as
     :func:`ratchet.judge.judge.replay` takes them and ``weights`` what it returns.
     ``settings`` are the judge's; ``noise_prior`` gives the log prior of noise floors in
-    place of theirs.  Raises :class:`DataError` where no row has a value.
+    place of theirs, and ``repeats`` masks the rows that repeat a value to the last digit.
+    Raises :class:`DataError` where no row has a value.
     """
 
     def __init__(
@@ -346,26 +419,33 @@ class Smoother:
         weights: Sequence[FloatArray | None],
         settings: Settings,
         noise_prior: NoisePrior | None = None,
+        repeats: Sequence[bool] = (),
     ) -> None:
         start = next((i for i, value in enumerate(values) if value is not None), None)
         if start is None:
             raise DataError("smoothing: expected a row with a metric, found none")
         prior = IncumbentFilter(settings)
         self.noise: FloatArray = prior.noise
-        rows = list(zip(values, kept, replicate_mask, weights, strict=True))[start:]
-        self._chains = Chains(rows, start, self.noise, settings)
-        events = self._chains.events
+        self._start = start
+        self._chains = Chains(
+            values[start:],
+            kept[start:],
+            replicate_mask[start:],
+            repeats[start:] or [False] * (len(values) - start),
+            weights[start:],
+            self.noise,
+            settings,
+        )
+        every = np.arange(self.noise.size)
+        _, logs = self._chains.run(every, np.ones((every.size, 1, POINTS)), _by_any)
         log_prior = prior.log_evidence if noise_prior is None else noise_prior(self.noise)
-        log_belief = log_prior + [self._chains.evidence(chain) for chain in events]
         # Before any row the density of the baseline's truth is flat, at every node alike.
-        log_belief = log_belief + np.log(self.noise)
+        log_belief = log_prior + self._chains.evidence(logs) + np.log(self.noise)
         belief = np.exp(log_belief - log_belief.max())
         self.belief: FloatArray = np.asarray(belief / belief.sum(), dtype=float)
-        used = np.flatnonzero(self.belief >= LEAST_BELIEF)
-        self._nodes = [
-            (float(self.belief[j] / self.belief[used].sum()), float(self.noise[j]), events[j])
-            for j in used
-        ]
+        self._used = np.flatnonzero(self.belief >= LEAST_BELIEF)
+        self._shares: FloatArray = self.belief[self._used] / self.belief[self._used].sum()
+        self._log_total: FloatArray = logs[:, self._used].sum(axis=0)
 
     @property
     def noise_sd(self) -> float:
@@ -379,33 +459,67 @@ class Smoother:
         low, high = np.exp(np.interp(tails, below, np.log(self.noise)))
         return float(low), float(high)
 
-    def changes(self) -> tuple[SmoothedChange, ...]:
+    def changes(self) -> Iterator[SmoothedChange]:
         """Each kept change, in order."""
-        found: dict[int, list[tuple[FloatArray, FloatArray, FloatArray]]] = {}
-        for belief, noise, chain in self._nodes:
-            for keep, joint in self._chains.joints(chain):
-                masses, improving = joint * keep.every, joint * keep.better
-                unit = belief / float(masses.sum())
-                values = keep.steps * (noise / STEPS_PER_SD)
-                found.setdefault(keep.place, []).append((values, unit * masses, unit * improving))
-        return tuple(_change(place, parts) for place, parts in sorted(found.items()))
+        after = self._chains.states_after(self._used)
+        units = self.noise[self._used, None] / STEPS_PER_SD
+        walk = self._chains.walk(self._used, self._flat(1), _by_any)
+        for place, keep, before in walk:
+            pairs = zip(before[:, 0], after.pop(place), strict=True)
+            joint = np.stack([np.correlate(b, a, "full") for b, a in pairs])
+            masses, improving = joint * keep.every, joint * keep.better
+            share = (self._shares / masses.sum(axis=1))[:, None]
+            found = (keep.steps * units, share * masses, share * improving)
+            yield _change(self._start + place, *(each.ravel() for each in found))
+
+    def _flat(self, rows: int) -> FloatArray:
+        """The first state: one row of ones, and others of zeros."""
+        state: FloatArray = np.zeros((self._used.size, rows, POINTS))
+        state[:, 0] = 1
+        return state
+
+    def _chosen(self, places: Sequence[int]) -> set[int]:
+        return {place - self._start for place in places}
+
+    def all_hold(self, places: Sequence[int]) -> float:
+        """P(all of these kept changes are truly better)."""
+        chosen = self._chosen(places)
+
+        def surviving(place: int, keep: Kernels, state: FloatArray) -> FloatArray:
+            return carried(keep.better if place in chosen else keep.every, state)
+
+        _, logs = self._chains.run(self._used, self._flat(1), surviving)
+        share = np.exp(np.minimum(logs.sum(axis=0) - self._log_total, 0.0))
+        return float(self._shares @ share)
 
     def held(self, places: Sequence[int]) -> FloatArray:
         """P(exactly m of these kept changes are truly better), for m = 0, 1, ..."""
-        chosen = set(places)
+        if len(places) > MOST_COUNTED:
+            return self._held_by_moments(places)
+        chosen = self._chosen(places)
 
-        def counted(keep: Keep, state: FloatArray) -> FloatArray:
-            if keep.place not in chosen:
-                return _all_carried(keep.every, state)
-            lost = _all_carried(keep.null + keep.worse, state)
-            won = _all_carried(keep.better, state)
-            return np.vstack([lost, np.zeros(POINTS)]) + np.vstack([np.zeros(POINTS), won])
+        def counted(place: int, keep: Kernels, state: FloatArray) -> FloatArray:
+            if place not in chosen:
+                return carried(keep.every, state)
+            lost, won = carried(keep.null + keep.worse, state), carried(keep.better, state)
+            none = np.zeros((state.shape[0], 1, POINTS))
+            moved: FloatArray = np.concatenate([lost, none], axis=1)
+            moved[:, 1:] += won
+            return moved
 
-        total: FloatArray = np.zeros(len(chosen) + 1)
-        for belief, _, chain in self._nodes:
-            counts = self._chains.run(chain, np.ones((1, POINTS)), counted)[0].sum(axis=1)
-            total[: counts.size] += belief * counts / counts.sum()
-        return total
+        counts = self._chains.run(self._used, self._flat(1), counted)[0].sum(axis=2)
+        found: FloatArray = self._shares @ (counts / counts.sum(axis=1, keepdims=True))
+        return found
+
+    def _held_by_moments(self, places: Sequence[int]) -> FloatArray:
+        """The same with the number of better ones taken as normal in each noise node."""
+        moments = self._moments(places)
+        upper = np.arange(len(places) + 1) + 0.5
+        off = (upper - moments.count[:, None]) / np.maximum(moments.count_sd, 1e-6)[:, None]
+        below = self._shares @ ndtr(off)
+        below[-1] = 1.0
+        found: FloatArray = np.diff(below, prepend=0.0)
+        return found
 
     def total(self, places: Sequence[int]) -> tuple[float, float, float]:
         """Mean and interval of the summed effects of these kept changes.
@@ -413,43 +527,44 @@ class Smoother:
         The mean is exact on the lattice; for the interval the sum is taken as normal
         in each noise node.
         """
-        chosen = set(places)
-        means, sds, beliefs = [], [], []
-        for belief, noise, chain in self._nodes:
-            state = np.vstack([np.ones(POINTS), np.zeros((2, POINTS))])
-            zeroth, first, second = self._chains.run(chain, state, _moments(chosen))[0].sum(axis=1)
-            mean = first / zeroth
-            unit = noise / STEPS_PER_SD
-            means.append(mean * unit)
-            sds.append(unit * math.sqrt(max(second / zeroth - mean**2, 1e-12)))
-            beliefs.append(belief)
-        low, high = _mixture_interval(np.array(beliefs), np.array(means), np.array(sds))
-        return float(np.dot(beliefs, means)), low, high
+        moments = self._moments(places)
+        low, high = _mixture_interval(self._shares, moments.gain, moments.gain_sd)
+        return float(self._shares @ moments.gain), low, high
+
+    def _moments(self, places: Sequence[int]) -> Moments:
+        """Carries the density with first and second moments of effects and of their signs."""
+        chosen = self._chosen(places)
+
+        def moved(place: int, keep: Kernels, state: FloatArray) -> FloatArray:
+            every = keep.every
+            found = carried(every, state)
+            if place in chosen:
+                signs = (keep.steps, (keep.better / np.maximum(every, TINY)))
+                for row, size in zip((1, 3), signs, strict=True):
+                    first = every * size
+                    second = first * size if row == 1 else first
+                    both = carried(first, state[:, [0, row]])
+                    found[:, row] += both[:, 0]
+                    found[:, row + 1] += 2 * both[:, 1] + carried(second, state[:, :1])[:, 0]
+            return found
+
+        state, _ = self._chains.run(self._used, self._flat(5), moved)
+        zeroth, *parts = state.sum(axis=2).T
+        gain, gain_square, count, count_square = (part / zeroth for part in parts)
+        unit = self.noise[self._used] / STEPS_PER_SD
+        gain_sd = unit * np.sqrt(np.maximum(gain_square - gain**2, 1e-12))
+        count_sd = np.sqrt(np.maximum(count_square - count**2, 0.0))
+        return Moments(unit * gain, gain_sd, count, count_sd)
 
 
-def _all_carried(kernel: FloatArray, state: FloatArray) -> FloatArray:
-    return np.stack([carried_state(kernel, row) for row in state])
+def _by_any(_: int, keep: Kernels, state: FloatArray) -> FloatArray:
+    """The state after a keep, whatever its effect is."""
+    return carried(keep.every, state)
 
 
-def _moments(chosen: set[int]) -> Transition:
-    """Carries the density with first and second moments of the effects so far."""
-
-    def moved(keep: Keep, state: FloatArray) -> FloatArray:
-        every = keep.every
-        zeroth, first, second = (carried_state(every, row) for row in state)
-        if keep.place in chosen:
-            steps = keep.steps
-            step = every * steps
-            second = second + 2 * carried_state(step, state[1])
-            second = second + carried_state(every * steps**2, state[0])
-            first = first + carried_state(step, state[0])
-        return np.stack([zeroth, first, second])
-
-    return moved
-
-
-def _change(place: int, parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> SmoothedChange:
-    values, masses, improving = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+def _change(
+    place: int, values: FloatArray, masses: FloatArray, improving: FloatArray
+) -> SmoothedChange:
     order = np.argsort(values, kind="stable")
     values, masses, improving = values[order], masses[order], improving[order]
     below = np.cumsum(masses) - 0.5 * masses
