@@ -246,14 +246,16 @@ def test_the_reference_session(log: Audited) -> None:
     assert 4 < found["expected_false_keeps"] < 9
 
 
-def test_a_log_whose_seed_has_no_effect_is_refused(log: Audited, tmp_path: Path) -> None:
-    """Nothing in it measures chance; a stated noise floor does."""
+def test_a_log_whose_reruns_repeat_takes_the_noise_from_elsewhere(
+    log: Audited, tmp_path: Path
+) -> None:
     path = tmp_path / "repeated.tsv"
     path.write_text(
         HEADER + "a\t0.997913\t44.0\tkeep\tbaseline\nb\t0.997913\t44.0\tdiscard\tre-run of a\n"
         "c\t0.993245\t44.0\tkeep\twider\n"
     )
-    assert call("ratchet audit", "--results", path) == 65
-    said = log.capsys.readouterr().err
-    assert "the seed has no effect here" in said and "--noise-sd" in said
+    found = answer(log.capsys, "ratchet audit", "--results", path)
+    assert found["noise"]["sd"] > 1e-5 and found["noise"]["kind"] == "assumed"
+    assert "line 3 only repeats a value" in found["noise"]["source"]
+    assert any("the seed has no effect here" in note for note in found["assumptions"])
     assert call("ratchet audit", "--results", path, "--noise-sd", "0.001") == 0

@@ -120,15 +120,15 @@ def test_remarks_are_no_experiments(tmp_path: Path) -> None:
     assert last["logged"] == "keep" and facts["counts"]["kept"] == 0
 
 
-def test_a_log_whose_seed_has_no_effect_claims_no_confidence(tmp_path: Path) -> None:
+def test_values_that_repeat_are_remarked_upon_and_tell_no_noise(tmp_path: Path) -> None:
     text = HEADER + row(0, 0.997913, "keep") + row(1, 0.997913, "discard", "re-run")
-    text += row(2, 0.993245, "keep") + row(3, 0.991123, "keep")
+    text += row(2, 0.993245, "keep") + row(3, 0.993245, "keep")
     facts = facts_of(tmp_path, text)
-    assert facts["remarks"][0].startswith("The seed has no effect here, or was not changed")
-    assert (facts["noise"]["sd"], facts["counts"]["expected_false_keeps"]) == (None, None)
-    assert "2 of which are better than their incumbents by single runs" in facts["answer"]["rest"]
-    assert {e["confidence"] for e in facts["experiments"]} == {None}
-    assert facts["experiments"][-1]["delta"] == pytest.approx(0.991123 - 0.993245)
-    assert facts_of(tmp_path, text, rules=Rules("auto", 0.001))["noise"]["sd"] is not None
+    assert facts["remarks"][0].startswith("Line 3, 5: the same value as its incumbent's")
+    assert facts["noise"]["sd"] > 1e-5
+    last = facts["experiments"][-1]
+    assert (last["verdict"], last["delta"], last["confidence"]) == ("DISCARD", 0, None)
+    assert last["reason"].startswith("the same value as its incumbent's")
+    assert facts["log"]["differ"]["doubted"] == [3]
     same = HEADER + "".join(row(n, 1.0, "discard" if n else "keep") for n in range(4))
     assert facts_of(tmp_path, same)["remarks"][-1].startswith("Saturated: every value is the same")

@@ -57,13 +57,13 @@ from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.judging import (
     Rules,
-    is_seedless,
+    evidence_values,
     noise_source,
     noise_span,
+    repeat_notes,
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
-from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
@@ -284,9 +284,9 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source = _noise(options, every)
-    rows = every.values, every.kept, every.again, every.kept_changes
+    rows = evidence_values(every), every.kept, every.again, every.kept_changes
     found = audit(*rows, settings, source.prior, every.undecided)
-    notes = [*table.assumptions, *every.assumptions()]
+    notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every)]
     facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
@@ -310,14 +310,8 @@ def _noise(options: argparse.Namespace, every: LogExperiments) -> tuple[Settings
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source
-    if is_seedless(every, rules):
-        raise DataError(
-            f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, or "
-            f"it was not changed: {NO_CHANCE_MEASURED}, and no P(better) can be given. State the "
-            "noise floor with --noise-sd, or give runs that differ with --replicates"
-        )
     text = "; ".join(noise_source(every, settings, False))
-    kind = "re-runs" if every.further_runs else "assumed"
+    kind = "re-runs" if text.startswith("estimated") else "assumed"
     return settings, Source(kind, text)
 
 

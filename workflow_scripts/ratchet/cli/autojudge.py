@@ -34,12 +34,7 @@ from ratchet.cli.main import (
     tell_assumptions,
 )
 from ratchet.logs.table import Table
-from ratchet.records.history import (
-    NO_CHANCE_MEASURED,
-    NO_SEED_EFFECT,
-    NOISE_UNKNOWN,
-    seed_effect,
-)
+from ratchet.records.history import seed_effect
 from ratchet.records.records import Verdict
 
 if TYPE_CHECKING:
@@ -77,7 +72,7 @@ def text_of(answer: Answer, table: Table) -> list[str]:
         f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
         f"{table.metric} delta: {delta} | noise floor: {noise}",
         f"pareto status: {answer.pareto}",
-        f"reason: {answer.reason}" + ("" if answer.seedless else f" [{RULE}]"),
+        f"reason: {answer.reason}" + ("" if answer.repeats else f" [{RULE}]"),
     ]
 
 
@@ -131,6 +126,7 @@ def json_of(
         "reason": answer.reason,
         "exit_code": answer.exit_code,
         "seed_effect": seed_effect([*every.replicates, candidate.values]).value,
+        "repeats": answer.repeats,
         "saturated": every.is_saturated,
         "runs": list(candidate.values),
         "incumbent": answer.incumbent,
@@ -151,24 +147,24 @@ def json_of(
     return fields
 
 
-def all_rows(every: LogExperiments, done: Replay, seedless: bool) -> Iterator[dict[str, Any]]:
+def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
     """Each row with the verdict at its time, as values for JSON.
 
-    Where the seed has no effect, none has a confidence.
+    What repeats a value to the last digit has no confidence.
     """
-    from ratchet.logs.judging import without_chance
+    from ratchet.logs.judging import repeating_rows
 
-    sign = every.table.direction.sign
+    sign, repeating = every.table.direction.sign, repeating_rows(every)
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
         anew = every.starts_anew[place]
         assessment = None if anew else done.assessments[place]
+        repeats = repeating[place] and not (anew or every.again[place] or every.undecided[place])
         if assessment is not None:
-            held, value = every.held[place], every.values[place]
-            if seedless and held is not None and value is not None:
-                assessment = without_chance(assessment, value - held)
             verdict = assessment.verdict.value
         elif every.values[place] is None:
             verdict = Verdict.CRASH.value
+        elif repeats:
+            verdict = Verdict.DISCARD.value
         elif every.undecided[place]:
             verdict = "UNDECIDED_RUN"
         else:
@@ -179,16 +175,17 @@ def all_rows(every: LogExperiments, done: Replay, seedless: bool) -> Iterator[di
             "commit": row.commit,
             "value": row.value,
             "verdict": verdict,
-            "confidence": None if seedless else assessment and round(assessment.confidence, 4),
-            "delta": assessment and sign * assessment.delta,
+            "confidence": assessment and round(assessment.confidence, 4),
+            "delta": 0.0 if repeats else assessment and sign * assessment.delta,
             "gain": assessment and assessment.gain,
+            "repeats": repeating[place],
             "status": row.status.value,
             "description": row.description,
         }
 
 
-def all_summary(every: LogExperiments, done: Replay, seedless: bool) -> dict[str, Any]:
-    """Noise floor, keeps and false keeps of a whole log; the floor may be unknown."""
+def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
+    """Noise floor, keeps and false keeps of a whole log."""
     from ratchet.logs.judging import expected_false_keeps
 
     judge = done.judge
@@ -196,25 +193,25 @@ def all_summary(every: LogExperiments, done: Replay, seedless: bool) -> dict[str
         "metric": every.table.metric,
         "direction": every.table.direction.value,
         "experiments": every.count,
-        "noise_floor": None if seedless else judge.noise_sd,
-        "noise_floor_interval": None if seedless else judge.noise_interval(),
+        "noise_floor": judge.noise_sd,
+        "noise_floor_interval": judge.noise_interval(),
         "seed_effect": seed_effect(every.replicates).value,
         "saturated": every.is_saturated,
         "incumbent": every.table.direction.sign * judge.incumbent_mean,
-        "incumbent_sd": None if seedless else judge.incumbent_sd,
+        "incumbent_sd": judge.incumbent_sd,
         "keep_probability": judge.settings.keep_probability,
         "keeps": sum(every.kept_changes),
-        "expected_false_keeps": None if seedless else expected_false_keeps(every, done),
+        "expected_false_keeps": expected_false_keeps(every, done),
     }
 
 
-def all_text(every: LogExperiments, done: Replay, seedless: bool = False) -> Iterator[str]:
+def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     """A line a row, then the summary."""
-    summary = all_summary(every, done, seedless)
+    summary = all_summary(every, done)
     places = decimals(summary["noise_floor"])
     metric = every.table.metric[:14]
     rows = [("experiment", metric, "delta", "P(better)", "verdict", "logged", "description")]
-    for row in all_rows(every, done, seedless):
+    for row in all_rows(every, done):
         value = "-" if row["value"] is None else f"{row['value']:.{max(places, 4)}f}"
         delta = "-" if row["delta"] is None else f"{row['delta']:+.{places}f}"
         sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
@@ -224,10 +221,6 @@ def all_text(every: LogExperiments, done: Replay, seedless: bool = False) -> Ite
     for line in align_columns(rows, left=(0, 4, 5, 6)):
         yield line if width is None else cut_line(line, width)
     kept = f"keeps after the baseline: {summary['keeps']} of {summary['experiments']} experiments"
-    if seedless:
-        yield f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}"
-        yield kept
-        return
     low, high = summary["noise_floor_interval"]
     shown = places + 1
     yield (
@@ -318,19 +311,19 @@ def _judged(
 
 
 def _all(options: argparse.Namespace, every: LogExperiments) -> int:
-    from ratchet.logs.judging import Rules, is_seedless, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, repeat_notes, replay_rows, settings_for
 
     rules = Rules(options.mode, options.noise_sd)
     settings = settings_for(every, len(every.rows), rules)
-    done, seedless = replay_rows(every, settings), is_seedless(every, rules)
-    notes = [*every.table.assumptions, *every.assumptions()]
+    done = replay_rows(every, settings)
+    notes = [*every.table.assumptions, *every.assumptions(), *repeat_notes(every)]
     if options.json:
-        rows = list(all_rows(every, done, seedless))
-        fields = {**all_summary(every, done, seedless), "rows": rows}
+        rows = list(all_rows(every, done))
+        fields = {**all_summary(every, done), "rows": rows}
         problems = [str(problem) for problem in every.table.problems]
         print_json({**fields, "assumptions": notes, "problems": problems})
     else:
-        lines = list(all_text(every, done, seedless))
+        lines = list(all_text(every, done))
         print("\n".join(lines[-2:] if options.quiet else lines))
     tell_assumptions(NAME, every.table, notes, options.quiet)
     return 0

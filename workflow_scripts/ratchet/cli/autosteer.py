@@ -249,13 +249,12 @@ def _run(options: argparse.Namespace) -> int:
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
     from ratchet.logs.analysis import replayed, sources_of, steer_by
-    from ratchet.logs.judging import Rules, is_seedless
+    from ratchet.logs.judging import repeat_notes
 
     sources = sources_of(options.repo)
     done, assumed = replayed(every)
-    seedless = is_seedless(every, Rules())
-    steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done, seedless)
-    notes = [*table.assumptions, *every.assumptions(), *assumed]
+    steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done)
+    notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every), *assumed]
     if options.json:
         print_json(json_of(steered, table, options.mode, notes))
     else:

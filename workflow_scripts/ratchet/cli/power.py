@@ -33,7 +33,7 @@ from ratchet.cli.main import (
     tell,
     write_output,
 )
-from ratchet.records.history import NO_SEED_EFFECT
+from ratchet.records.history import NO_SEED_EFFECT, SeedEffect, seed_effect
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import RoundVerdict
 from ratchet.report.figure_style import Frame, Row, Spec, base_spec, mark_layer
@@ -352,10 +352,10 @@ def _of_session(name: str) -> NoiseFloor:
 
 def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet.logs.judging import Rules, is_seedless, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, replay_rows, settings_for
 
     every, _ = read_log(options)
-    if is_seedless(every, Rules()):
+    if seed_effect(every.replicates) is SeedEffect.NONE:
         raise DataError(
             f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, so "
             "it tells no noise floor; state it with --noise-sd"

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.io import Fingerprint, digest_bytes
-from ratchet.base.structs import Frozen, replace
+from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.judge.judge import Replay
 from ratchet.logs.experiments import SAME_VALUE, LogExperiments
-from ratchet.logs.judging import Rules, is_seedless, noise_source, replay_rows, settings_for
+from ratchet.logs.judging import Rules, noise_source, repeat_notes, replay_rows, settings_for
 from ratchet.logs.reader import RunLog, decode_text, read_run
 from ratchet.logs.table import RowStatus
-from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
 from ratchet.records.records import CATEGORIES, Suggestion
 from ratchet.steering.bandit import (
     BanditPull,
@@ -76,20 +75,14 @@ def steer_by(
     data: bytes,
     sources: Sources | None,
     done: Replay | None,
-    seedless: bool = False,
 ) -> Steered:
-    """Steer by a log and its replay; the same bytes and mode give the same answer.
-
-    Where the seed has no effect (``seedless``), the noise floor is not known.
-    """
+    """Steer by a log and its replay; the same bytes and mode give the same answer."""
     noise_sd, enough = None, DEFAULT_KEEP_PROBABILITY
     if done is not None:
         enough = done.judge.settings.keep_probability
-        noise_sd = None if seedless else done.judge.noise_sd
+        noise_sd = done.judge.noise_sd
     seed = int(digest_bytes(data)[:15], 16)
     attempts = _attempts(every, done, sources)
-    if seedless:
-        attempts = [replace(attempt, confidence=None) for attempt in attempts]
     pulls = _pulls(every, attempts)
     first = None if every.first is None else every.values[every.first]
     scale = noise_sd or RELATIVE_GAIN * abs(1.0 if first is None else first)
@@ -187,7 +180,7 @@ class LogSession(Frozen, dict=True):
 
     ``edits`` are by the rows' numbers, ``None`` where no repository was given.  ``noise``
     says what the noise floor is from, ``guess`` where it was looked for, ``notes`` what
-    was assumed; it is unknown where the seed has no effect (``seedless``).
+    was assumed.
     """
 
     file: Fingerprint
@@ -196,7 +189,6 @@ class LogSession(Frozen, dict=True):
     steered: Steered
     mode: str
     noise: str
-    seedless: bool = False
     guess: str = ""
     notes: Sequence[str] = ()
     run: RunFile | None = None
@@ -231,19 +223,16 @@ def analyzed(
     sources = sources_of(repo)
     run, said = _run(run_log, every)
     noise, guess = noise_source(every, settings, rules.noise_sd is not None)
-    seedless = is_seedless(every, rules)
-    if seedless:
-        noise, guess = f"unknown: {NO_SEED_EFFECT}, {NO_CHANCE_MEASURED}", ""
+    notes = [*every.assumptions(), *repeat_notes(every)]
     return LogSession(
         file=_fingerprint(log),
         every=every,
         done=done,
-        steered=steer_by(every, SteeringMode.AUTO, SUGGESTIONS, log[1], sources, done, seedless),
+        steered=steer_by(every, SteeringMode.AUTO, SUGGESTIONS, log[1], sources, done),
         mode=rules.mode,
         noise=noise,
-        seedless=seedless,
         guess=guess,
-        notes=(*table.assumptions, *every.assumptions(), *_anew(every), *said),
+        notes=(*table.assumptions, *notes, *_anew(every), *said),
         run=run,
         edits=sources and _edits(every, sources),
     )

@@ -13,7 +13,6 @@ from ratchet.logs.reader import RunLog
 from ratchet.logs.table import LogRow, RowStatus, Table, first_of
 from ratchet.records.history import (
     NO_SEED_EFFECT,
-    NOISE_UNKNOWN,
     SATURATED,
     SeedEffect,
     seed_effect,
@@ -201,7 +200,7 @@ class LogExperiments(Frozen, dict=True):
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
         if seed_effect(self.replicates) is SeedEffect.NONE:
-            said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed; {NOISE_UNKNOWN}")
+            said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed")
         if self.is_saturated:
             said.append(SATURATED)
         return said

@@ -5,6 +5,8 @@ the log is assumed, and said.
 """
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
@@ -14,14 +16,7 @@ from ratchet.judge.settings import Settings, scale_from
 from ratchet.judge.tradeoffs import Configuration, Efficiency, efficiency_bounds
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
-from ratchet.records.history import (
-    NO_CHANCE_MEASURED,
-    NO_SEED_EFFECT,
-    NOISE_UNKNOWN,
-    SEED_HINT,
-    SeedEffect,
-    seed_effect,
-)
+from ratchet.records.history import COARSE_REPEATS, SeedEffect, is_coarse, seed_effect
 from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
@@ -39,8 +34,8 @@ class Answer(Frozen):
     ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
-    ``confidence`` is the probability that the candidate is truly better.
-    Where the seed has no effect (``seedless``), nothing is said that rests on noise.
+    ``confidence`` is the probability that the candidate is truly better; there is none
+    where it ``repeats`` its incumbent's value to the last digit.
     """
 
     candidate: LogCandidate
@@ -58,7 +53,7 @@ class Answer(Frozen):
     keep_probability: float | None = None
     efficiency: Efficiency | None = None
     expected_false_keeps: float | None = None
-    seedless: bool = False
+    repeats: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -80,11 +75,94 @@ class Rules(Frozen):
     noise_sd: float | None = None
 
 
+REPEATED = (
+    "the same value as its incumbent's to the last digit: the run was cached or copied, or "
+    "neither the change nor the seed has an effect; that is no evidence of the noise"
+)
+
+NOT_BY_ACCIDENT = 3
+"""Values that repeat are no accident where they are more often equal than this many times
+what their neighbours on either side let expect."""
+
+_NEAR = (1, 5)
+"""Steps of the metric's last digit within which neighbours are counted."""
+
+
+def repeating_rows(every: LogExperiments) -> list[bool]:
+    """Mask of rows that repeat the value of their incumbent, or of their own code's last run.
+
+    Equal to the last digit, and not by accident: a metric of few levels is often equal
+    beside being one level off, a fine one hardly ever.
+    """
+    known, pending = list[float](), list[int]()
+    equal, near = [False] * len(every.values), [0, 0]
+    step = _last_digit([value for value in every.values if value is not None])
+    columns = every.values, every.kept, every.again, every.undecided
+    for place, (value, keep, again, waits) in enumerate(zip(*columns, strict=True)):
+        if value is None:
+            continue
+        for earlier in pending:  # runs of the same candidate, which the last one decides
+            equal[earlier] |= every.values[earlier] == value
+        away = min((abs(value - other) for other in known), default=math.inf)
+        equal[place] = away == 0 and not waits and not pending
+        for i, steps in enumerate(_NEAR):
+            near[i] += 0 < away <= (steps + 0.5) * step
+        pending = [*pending, place] if waits else []
+        if place == every.first or keep:
+            known = [value]
+        elif again and value not in known:
+            known.append(value)
+    repeated = {value for value, yes in zip(every.values, equal, strict=True) if yes}
+    least = COARSE_REPEATS if all(is_coarse(value) for value in repeated if value) else 1
+    by_accident = max(count / (2 * steps) for count, steps in zip(near, _NEAR, strict=True))
+    if sum(equal) < least or sum(equal) <= NOT_BY_ACCIDENT * by_accident:
+        return [False] * len(equal)
+    return equal
+
+
+def _last_digit(values: Sequence[float]) -> float:
+    """Step between the levels of a metric, by its decimals or, of a coarse one, its values."""
+    different = sorted(set(values))
+    for decimals in range(10):
+        if all(abs(round(value, decimals) - value) <= 1e-12 * abs(value) for value in different):
+            return 10.0**-decimals
+    if all(is_coarse(value) for value in different):
+        return min((b - a for a, b in pairwise(different)), default=0.0)
+    return 0.0
+
+
+def evidence_values(every: LogExperiments) -> list[float | None]:
+    """Metrics as a judge is fed them: ``None`` too where a value repeats and is no evidence.
+
+    Where no re-run of the log has differed, re-runs are repetitions as well.
+    """
+    unshown = seed_effect(every.replicates) is not SeedEffect.SHOWN
+    columns = every.values, repeating_rows(every), every.again
+    return [
+        None if repeats or (unshown and again and place != every.first) else value
+        for place, (value, repeats, again) in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def repeat_notes(every: LogExperiments) -> list[str]:
+    """What repeated values mean, for people."""
+    repeats = repeating_rows(every)
+    lines = [row.line for row, yes in zip(every.rows, repeats, strict=True) if yes]
+    if not lines:
+        return []
+    which = f"line {first_of(lines, 8)}: {REPEATED}"
+    kept = sum(yes and keep for yes, keep in zip(repeats, every.kept_changes, strict=True))
+    return [which + (f"; {plural(kept, 'kept change')} among them, not audited" if kept else "")]
+
+
 def settings_for(past: LogExperiments, planned: int, rules: Rules) -> Settings:
     """The judge's settings for a log."""
     if not past.baseline_runs:
         raise DataError("expected a row with a metric before the one to judge, found none")
-    settings = Settings.for_session(rules.mode, planned, scale_from(past.baseline_runs))
+    runs = past.baseline_runs
+    if any(repeating_rows(past)):
+        runs = list(dict.fromkeys(runs))
+    settings = Settings.for_session(rules.mode, planned, scale_from(runs))
     if rules.noise_sd is not None:
         settings = settings.around(rules.noise_sd, LEAST_SPAN)
     return settings
@@ -98,36 +176,22 @@ def noise_span(left_open: float) -> float:
 def replay_rows(every: LogExperiments, settings: Settings, before: int | None = None) -> Replay:
     """The judge after all rows, or those ``before`` a number, with their author's decisions.
 
-    Where no re-run of the log has differed, re-runs are repetitions and no evidence of
-    little noise.  The last row can be repeated, so that its verdict may be RETEST.
+    What is no evidence by the whole log counts as a row without a metric.  The last row
+    can be run again, so that its verdict may be RETEST, unless re-runs repeat themselves.
     """
     past = every if before is None else every.before(before)
-    values = past.values
-    if seed_effect(every.replicates) is not SeedEffect.SHOWN:
-        alike = zip(values, past.again, strict=True)
-        values = [
-            None if again and place != past.first else value
-            for place, (value, again) in enumerate(alike)
-        ]
-    return replay(values, past.kept, past.again, settings, past.undecided, last_is_open=True)
-
-
-def is_seedless(every: LogExperiments, rules: Rules, *candidate: float) -> bool:
-    """Whether the seed has no effect, by a log and a candidate's runs, and no noise is stated."""
-    effect = seed_effect([*every.replicates, candidate])
-    return rules.noise_sd is None and effect is SeedEffect.NONE
-
-
-def without_chance(found: Assessment, delta: float) -> Assessment:
-    """The assessment where one run of each code tells, with its measured difference."""
-    verdict = Verdict.KEEP if found.keep else found.verdict
-    return replace(found, delta=delta, verdict=verdict if delta < 0 else Verdict.DISCARD)
+    values = evidence_values(every)[: len(past.rows)]
+    is_open = seed_effect(every.replicates) is not SeedEffect.NONE
+    return replay(values, past.kept, past.again, settings, past.undecided, last_is_open=is_open)
 
 
 def expected_false_keeps(every: LogExperiments, done: Replay) -> float:
-    """Expected number of kept changes that are no improvement, each by the rows up to it."""
+    """Expected number of kept changes that are no improvement, each by the rows up to it.
+
+    A change that was kept with its incumbent's value shows none.
+    """
     pairs = zip(every.kept_changes, done.assessments, strict=True)
-    return math.fsum(1 - found.confidence for keep, found in pairs if keep and found is not None)
+    return math.fsum(1 - (found.confidence if found else 0) for keep, found in pairs if keep)
 
 
 def judge_candidate(
@@ -138,7 +202,7 @@ def judge_candidate(
     The settings are those of the whole log.
     """
     past = every.before(candidate.since)
-    said = past.assumptions()
+    said = [*past.assumptions(), *repeat_notes(every)]
     place = every.numbers.index(candidate.number) if candidate.row in every.rows else None
     if past.first is None or (place is not None and every.starts_anew[place]):
         return _baseline(candidate), said
@@ -151,11 +215,16 @@ def judge_candidate(
     if place is not None and every.again[place]:
         why = "read as a further run of the incumbent's code, of which nothing is to be decided"
         return replace(answer, verdict=Verdict.DISCARD, reason=why), said
+    if place is not None and repeating_rows(every)[place]:
+        delta, verdict = 0.0, Verdict.DISCARD
+        return replace(answer, verdict=verdict, delta=delta, reason=REPEATED, repeats=True), said
     values = [sign * value for value in candidate.values]
-    if seed_effect([*every.replicates, values]) is not SeedEffect.SHOWN:
-        del values[1:]  # they are all equal
+    effect = seed_effect([*every.replicates, values])
+    if effect is not SeedEffect.SHOWN or not is_coarse(values[0]):
+        values = list(dict.fromkeys(values))  # what repeats is no evidence
     assessment = judge.assess(values)
-    if place is not None and place < len(every.rows) - 1:  # decided long ago, it is not run again
+    decided = place is not None and place < len(every.rows) - 1  # long ago
+    if decided or effect is SeedEffect.NONE:
         assessment = assessment.without_retest(settings)
     answer = replace(
         answer,
@@ -167,32 +236,7 @@ def judge_candidate(
         reason=verdict_reason(assessment),
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
-    if is_seedless(every, rules, *candidate.values):
-        found = assessment.without_retest(settings)
-        answer = _without_chance(
-            answer, without_chance(found, values[0] - past.replicates[-1][0]), sign
-        )
     return answer, said
-
-
-def _without_chance(answer: Answer, found: Assessment, sign: int) -> Answer:
-    """An answer by single measurements; it claims nothing about chance, which was not measured."""
-    direction = "better" if found.delta < 0 else "worse"
-    return replace(
-        answer,
-        verdict=found.verdict,
-        delta=sign * found.delta,
-        incumbent=None if answer.value is None else answer.value - sign * found.delta,
-        reason=f"{abs(found.delta):.4g} {direction} than the incumbent; {NO_SEED_EFFECT} "
-        f"({SEED_HINT}): {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}",
-        seedless=True,
-        confidence=None,
-        incumbent_sd=None,
-        noise_sd=None,
-        noise_interval=None,
-        expected_false_keeps=None,
-        efficiency=None,
-    )
 
 
 def _answer(candidate: LogCandidate, past: LogExperiments, done: Replay) -> Answer:
@@ -262,15 +306,22 @@ def noise_source(every: LogExperiments, settings: Settings, stated: bool) -> tup
     center = f"{settings.expected_noise:.2g}"
     if stated:
         return f"stated as {center}, taken as known within 5 %", ""
-    lines = every.further_runs
-    candidates = sum(value is not None for value in every.values) - len(lines) - 1
-    scatter = f"the scatter of {plural(candidates, 'candidate')}, most of which change little"
-    if len(every.baseline_runs) > 1:
+    told = [value is not None for value in evidence_values(every)]
+    further = {row.line for row, again in zip(every.rows, told, strict=True) if again}
+    lines = [line for line in every.further_runs if line in further]
+    candidates = sum(told) - len(lines) - 1
+    scatter = "the metric's magnitude alone"
+    if candidates:
+        scatter = f"the scatter of {plural(candidates, 'candidate')}, most of which change little"
+    if len(set(every.baseline_runs)) > 1:
         why = f"what {len(every.baseline_runs)} runs of the baseline show"
     else:
         why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"
     guess = f"looked for around {center}, which is {why}"
     if not lines:
-        return f"assumed from {scatter}, as no row is a run of unchanged code", guess
+        of_code = "no row is a run of unchanged code"
+        if again := first_of(every.further_runs, 6):
+            of_code = f"line {again} only repeats a value to the last digit"
+        return f"assumed from {scatter}, as {of_code}", guess
     runs = f"{plural(len(lines), 'further run')} of the incumbent (line {first_of(lines, 6)})"
     return f"estimated from {runs} and {scatter}", guess

@@ -83,7 +83,7 @@ def seed_effect(groups: Iterable[Sequence[float]]) -> SeedEffect:
             return SeedEffect.SHOWN
         again = len(values) - 1
         coarse += again
-        repeats += 0 if _is_coarse(values[0]) else again
+        repeats += 0 if is_coarse(values[0]) else again
     return SeedEffect.NONE if repeats or coarse >= COARSE_REPEATS else SeedEffect.UNKNOWN
 
 
@@ -92,7 +92,8 @@ def evidence(values: Sequence[float]) -> Sequence[float]:
     return values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]
 
 
-def _is_coarse(value: float) -> bool:
+def is_coarse(value: float) -> bool:
+    """Whether a value may be one of few levels, which repeat by accident."""
     near = Fraction(value).limit_denominator(COARSE_LEVELS)
     return abs(float(near) - value) <= 1e-12 * abs(value)
 

@@ -20,10 +20,16 @@ from ratchet.base.text import (
 )
 from ratchet.judge.judge import Assessment
 from ratchet.logs.analysis import LogSession, Steered
-from ratchet.logs.judging import expected_false_keeps, verdict_reason
+from ratchet.logs.judging import (
+    REPEATED,
+    expected_false_keeps,
+    repeat_notes,
+    repeating_rows,
+    verdict_reason,
+)
 from ratchet.logs.table import LogRow, RowStatus
-from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SATURATED
-from ratchet.records.records import Status, Verdict
+from ratchet.records.history import SATURATED
+from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, FORMAT, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
@@ -35,8 +41,7 @@ def log_answer(facts: Facts) -> Facts:
     log = facts["log"]
     parts = [detail, _kept(facts), f"{plural(log['rows'], 'run')} in the log"]
     sd = facts["noise"]["sd"]
-    known = "" if sd is None else f"± {metric_text(facts, sd)}, "
-    parts.append(f"noise floor {known}{log['noise']}")
+    parts.append(f"noise floor ± {metric_text(facts, sd)}, {log['noise']}")
     tail = "; ".join(parts)
     judge = facts["judge"]
     return {
@@ -44,9 +49,7 @@ def log_answer(facts: Facts) -> Facts:
         "headline": core,
         "rest": f"{tail[:1].upper()}{tail[1:]}.",
         "sentence": f"{core}; {tail}.",
-        "standard": f"Mode {judge['mode']}"
-        if sd is None
-        else (
+        "standard": (
             f"Mode {judge['mode']}: the judge would keep a change at P(better) of "
             f"{format_percent(judge['keep_probability'])}"
         ),
@@ -84,8 +87,6 @@ def _kept(facts: Facts) -> str:
     if not counts["kept"]:
         return said
     agreed = counts["kept"] - len(facts["log"]["differ"]["doubted"])
-    if counts["expected_false_keeps"] is None:
-        return f"{said}, {agreed} of which are better than their incumbents by single runs"
     would = f"of which the judge would keep {agreed} and {strict or 'none'} would survive"
     if not agreed and not strict:
         would = "none of which the judge would keep or would survive"
@@ -114,11 +115,9 @@ def log_facts(log: LogSession) -> Facts:
     every, judge = log.every, log.done.judge
     table = every.table
     sign = table.direction.sign
-    sd, low, high = (
-        (None, None, None) if log.seedless else (judge.noise_sd, *judge.noise_interval())
-    )
+    sd, (low, high) = judge.noise_sd, judge.noise_interval()
     baseline = _baseline(log)
-    rows = [_row(log, place) for place in range(len(every.rows))]
+    rows = [_row(log, place, yes) for place, yes in enumerate(repeating_rows(every))]
     tried = [e for e in rows if e["verdict"] is not None]
     facts: Facts = {
         "format": FORMAT,
@@ -130,7 +129,7 @@ def log_facts(log: LogSession) -> Facts:
         "baseline": baseline,
         "noise": {"sd": sd, "low": low, "high": high, "from": "log"},
         "experiments": rows,
-        "counts": counts(tried, None if log.seedless else expected_false_keeps(every, log.done)),
+        "counts": counts(tried, expected_false_keeps(every, log.done)),
         "incumbents": _incumbents(log),
         "remeasurements": [],
         "seeds": more_seeds(sd, None, tried),
@@ -145,8 +144,7 @@ def log_facts(log: LogSession) -> Facts:
         "program": None,
     }
     facts["answer"] = log_answer(facts)
-    seedless = f"The seed has no effect here, or was not changed: {NO_CHANCE_MEASURED}."
-    facts["remarks"] = [seedless] if log.seedless else []
+    facts["remarks"] = [f"{note[:1].upper()}{note[1:]}." for note in repeat_notes(every)]
     if every.is_saturated:
         facts["remarks"].append(f"{SATURATED[:1].upper()}{SATURATED[1:]}.")
     facts["method"] = log_method(facts)
@@ -176,8 +174,8 @@ def _baseline(log: LogSession) -> Facts:
     }
 
 
-def _row(log: LogSession, place: int) -> Facts:
-    """One row of the log, judged or not."""
+def _row(log: LogSession, place: int, repeats: bool) -> Facts:
+    """One row of the log, judged or not; it may repeat its incumbent's value."""
     every = log.every
     row, number, value = every.rows[place], every.numbers[place], every.values[place]
     anew = every.starts_anew[place]
@@ -200,17 +198,14 @@ def _row(log: LogSession, place: int) -> Facts:
     }
     if assessment is not None:
         e.update(_judged(assessment, every.table.direction.sign))
-        if log.seedless:
-            word = (Verdict.KEEP if assessment.keep else assessment.verdict).value
-            reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}."
-            unknown = ("delta_sd", "delta_low", "delta_high", "confidence")
-            e.update(dict.fromkeys(unknown), verdict=word, reason=reason)
-            e["delta"] = every.table.direction.sign * ((value or 0.0) - (every.held[place] or 0.0))
     elif value is None:
         said = one_line_label(row.description, 600)
         kind = _kind(row) if row.status is RowStatus.CRASH else "no metric"
         crash = Status.CRASH.value
         e.update(verdict="CRASH", status=crash, called=crash, reason=said, outcome=kind)
+    elif repeats and not (anew or every.again[place] or every.undecided[place]):
+        discard = Status.DISCARD.value
+        e.update(verdict="DISCARD", called=discard, delta=0.0, reason=f"{REPEATED}.")
     else:
         e["role"] = "baseline" if anew else "incumbent again"
     if log.run is not None and log.run.number == number:
