@@ -18,6 +18,7 @@ from ratchet.base.git import (
     show_commit,
 )
 from ratchet.records.session_repo import SessionRepo
+from ratchet.steering.code_diff import net_code_lines
 
 
 @pytest.fixture
@@ -40,13 +41,17 @@ def test_contents_are_whole_and_by_the_folder_that_was_given(clone: Clone) -> No
     assert here.changed(first, "0" * 40) is None
 
 
-def test_sources_are_the_python_files_that_a_commit_changed(clone: Clone) -> None:
-    first = clone.commit({"a.py": "1\n", "gone.py": "2\n", "notes.txt": "x"})
-    (clone.folder / "gone.py").unlink()
-    second = clone.commit({"a.py": "3\n", "new.py": "4\n", "notes.txt": "y"})
-    commits = Commits(clone.folder)
-    old, new = {"a.py": "1\n", "gone.py": "2\n", "new.py": ""}, {"a.py": "3\n", "gone.py": ""}
-    assert commits.sources(second[:7]) == (old, {**new, "new.py": "4\n"})
+def test_sources_are_the_text_files_that_a_commit_changed(clone: Clone) -> None:
+    """In whatever language, but for the log itself."""
+    old = {"a.py": "1\n", "gone.cu": "2\n", "src/x.rs": "fn x() {}\n"}
+    first = clone.commit({**old, "log.tsv": "x", "image.bin": b"\0"})
+    (clone.folder / "gone.cu").unlink()
+    new = {"a.py": "3\n", "src/x.rs": "fn x() {}\n\nfn y() {}\n", "new.c": "4\n"}
+    second = clone.commit({**new, "log.tsv": "y", "image.bin": b"\0\0"})
+    commits = Commits(clone.folder, {"log.tsv"})
+    changed = {**old, "new.c": ""}, {**new, "gone.cu": ""}
+    assert commits.sources(second[:7]) == changed
+    assert net_code_lines(*changed) == 1
     assert commits.sources(first) is None, "it has no parent"
     assert commits.sources("HEAD") is None
     # Names of a log are hashes or nothing.

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _complaint(error: Any) -> str:
 
 # Hashes come from a log, so that nothing else may reach Git's command line.
 _HASH = re.compile(r"[0-9a-f]{4,64}")
-MOST_FILES = 20
+MOST_FILES = 100
 LARGEST_BYTES = 1_000_000
 SECONDS = 20.0
 
@@ -132,11 +132,13 @@ SECONDS = 20.0
 class Commits:
     """Reads commits of one repository; raises :class:`InputMissingError` where there is none.
 
+    No sources are the files called as one of ``besides``, such as the log that is read.
     Nothing is checked out.  A commit that is not there, or has no parent, is no error;
     logs outlive branches.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, besides: Collection[str] = ()) -> None:
+        self._besides = besides
         self._git = ForeignGit(
             folder,
             SECONDS,
@@ -165,7 +167,7 @@ class Commits:
         return self._git.resolve(f"{commit}^^{{commit}}")
 
     def sources(self, commit: str) -> tuple[dict[str, str], dict[str, str]] | None:
-        """Python files that a commit changed, before and after; ``None`` if unknown."""
+        """Text files that a commit changed, before and after; ``None`` if unknown."""
         name = commit.strip().lower()
         if not _HASH.fullmatch(name):
             return None
@@ -174,11 +176,11 @@ class Commits:
             old_texts: dict[str, str] = {}
             new_texts: dict[str, str] = {}
             for head, path in zip(parts[::2], parts[1::2], strict=False):
-                if not path.endswith(".py") or len(new_texts) >= MOST_FILES:
+                if path.rpartition("/")[2] in self._besides or len(new_texts) >= MOST_FILES:
                     continue
                 old_mode, new_mode, old_blob, new_blob = head.lstrip(":").split()[:4]
                 before, after = self._blob(old_mode, old_blob), self._blob(new_mode, new_blob)
-                if before is not None and after is not None:
+                if before is not None and after is not None and b"\0" not in before + after:
                     old_texts[path] = before.decode(errors="replace")
                     new_texts[path] = after.decode(errors="replace")
         except GitError:

@@ -64,7 +64,7 @@ from ratchet.logs.judging import (
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
-from ratchet.simulation.power import NoiseFloor, noise_from_replicates
+from ratchet.simulation.power import NoiseFloor, different_runs, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
 
@@ -287,7 +287,8 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     rows = evidence_values(every), every.kept, every.again, every.kept_changes
     found = audit(*rows, settings, source.prior, every.undecided)
     notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every)]
-    facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
+    commits = options.repo and Commits(options.repo, {options.results.name})
+    facts = _facts(every, found, source, name, commits)
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 
@@ -303,6 +304,7 @@ def _noise(options: argparse.Namespace, every: LogExperiments) -> tuple[Settings
     if options.replicates is not None:
         values = _replicates(options.replicates)
         floor = noise_from_replicates(values)
+        values = different_runs(values)
         # The sd of ln s by its chi-square distribution, to first order.  Few replicates
         # agree too well by accident; the grid must reach the true floor.
         span = noise_span(1 / math.sqrt(2 * (len(values) - 1)))

@@ -251,7 +251,7 @@ def _run(options: argparse.Namespace) -> int:
     from ratchet.logs.analysis import replayed, sources_of, steer_by
     from ratchet.logs.judging import repeat_notes
 
-    sources = sources_of(options.repo)
+    sources = sources_of(options.repo, path.name)
     done, assumed = replayed(every)
     steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done)
     notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every), *assumed]

@@ -158,7 +158,7 @@ def _fingerprint(file: File) -> Fingerprint:
 
 
 class CommitEdit(Frozen):
-    """Change of a commit in Python files: unified diff, lines, things changed."""
+    """Change of a commit in text files: unified diff, lines, things changed."""
 
     diff: str
     added: int
@@ -220,7 +220,7 @@ def analyzed(
         )
     settings = settings_for(every, len(every.rows), rules)
     done = replay_rows(every, settings)
-    sources = sources_of(repo)
+    sources = sources_of(repo, log[0])
     run, said = _run(run_log, every)
     noise, guess = noise_source(every, settings, rules.noise_sd is not None)
     notes = [*every.assumptions(), *repeat_notes(every)]
@@ -278,13 +278,16 @@ def _row_of(run: RunLog, every: LogExperiments) -> int | None:
     return None
 
 
-def sources_of(repo: Path | None) -> Sources | None:
-    """Texts before and after commits of a repository, each read once; ``None`` without one."""
+def sources_of(repo: Path | None, log: str) -> Sources | None:
+    """Texts before and after commits of a repository, each read once; ``None`` without one.
+
+    Rows that a commit adds to the ``log`` are no lines of code.
+    """
     if repo is None:
         return None
     from ratchet.base.git import Commits
 
-    return cache(Commits(repo).sources)
+    return cache(Commits(repo, {Path(log).name}).sources)
 
 
 def _edits(every: LogExperiments, sources: Sources) -> Mapping[int, CommitEdit]:

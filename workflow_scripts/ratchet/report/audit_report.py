@@ -1,6 +1,7 @@
 """Page of an audit: what a log's kept changes are worth, and which hold when run again."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ratchet.base.io import write_bytes, write_json
@@ -18,6 +19,7 @@ from ratchet.logs.audit import (
 from ratchet.logs.rerun import audit_plan_of, audit_verdicts
 from ratchet.logs.rerun_plan import AUDIT_LEVEL
 from ratchet.logs.smoothing import LEVEL
+from ratchet.logs.table import first_of
 from ratchet.records.records import Direction
 from ratchet.report.figure_style import (
     FigureTable,
@@ -86,7 +88,7 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
         ends, right = (found["low"], found["high"]), format_percent(sure)
         rows.append(interval_row(kind, label, found["gain"], ends, right, tip))
 
-    for change in facts["changes"]:
+    for change in _largest(facts["changes"], MOST_DRAWN):
         label = f"line {change['line']} {change['description']}"
         gain = f"gain {_between(facts, change['gain'], change['low'], change['high'])}"
         sure = f"{GIVEN_LOG} {format_percent(change['given_log'])}"
@@ -112,7 +114,7 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
 def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
     """The chance of each change when it was kept and by the whole log, and when run again."""
     rows = []
-    for change in facts["changes"]:
+    for change in _largest(facts["changes"], MOST_DRAWN):
         line, again = change["line"], change["again"]
         shown = {"log": change["given_log"], "then": change["confidence"]}
         if again is not None and again["given_runs"] is not None:
@@ -126,6 +128,14 @@ def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
     rules = OVERTURNED, CREDIBLE
     axis = Axis("probability of being better", "P(better)", Range(-0.03, 1.03), rules, RIGHT)
     return interval_figure(rows, axis, frame)
+
+
+def _largest(changes: Sequence[Facts], most: int) -> list[Facts]:
+    """The changes that were run again and those of the largest gain, in the log's order."""
+    if len(changes) <= most:
+        return list(changes)
+    order = sorted(changes, key=lambda c: (c["again"] is None, -abs(c["gain"]), c["line"]))
+    return sorted(order[:most], key=operator.itemgetter("line"))
 
 
 FIGURES: FigureTable = {
@@ -144,6 +154,10 @@ def _between(facts: Facts, value: float, low: float | None, high: float | None) 
 
 
 MOST_PROBLEMS = 50
+MOST_TABLED, MOST_DRAWN, MOST_LISTED = 1000, 60, 40
+"""Changes in the table, in each figure and in each list of a page, those of the largest gain
+first; a page stays readable, and below 3 MB."""
+
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}
 CHIPS = {
     "holds": ("keep", "●"),
@@ -186,6 +200,7 @@ def audit_facts(facts: Mapping[str, Any]) -> Facts:
         ),
         "noise": {**facts["noise"], "source": one_line_label(facts["noise"]["source"], 600)},
         "changes": changes,
+        "tabled": _largest(changes, MOST_TABLED),
         "with_code": bool(changes) and "lines" in changes[0],
         "advised": sorted(
             (c for c in changes if c["seeds"]), key=lambda c: (c["seeds"], c["line"])
@@ -232,7 +247,7 @@ def render_audit(facts: Mapping[str, Any]) -> str:
     return fill_page(
         "audited.html",
         shown["metric"]["decimals"],
-        {"listed": lambda lines: ", ".join(map(str, lines))},
+        {"listed": lambda lines: first_of(lines, MOST_LISTED)},
         page_scripts(),
         facts=shown,
         figures=stills,
@@ -243,5 +258,7 @@ def render_audit(facts: Mapping[str, Any]) -> str:
         credible=CREDIBLE,
         overturned=OVERTURNED,
         most_seeds=MOST_SEEDS,
+        most_listed=MOST_LISTED,
+        most_drawn=MOST_DRAWN,
         level=LEVEL,
     )

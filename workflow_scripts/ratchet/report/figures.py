@@ -151,13 +151,14 @@ def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
     shown = [p for p in found if p["by"] is None or p["status"] in ("keep", "baseline")]
     x = robust_range([p["memory_mb"] for p in found], [p["memory_mb"] for p in shown])
     y = robust_range([p["metric"] for p in found], [p["metric"] for p in shown])
-    rows = _rows(facts, x, y)
+    known = _named_points(facts)
+    rows = _rows(facts, known, x, y)
     scales = {
         "x": value_axis("x", x, "memory (MB), left is better"),
         "y": value_axis("y", y, metric_title(facts)),
     }
     point = {**scales, **class_encodings(PARETO_CLASSES, rows, frame.legend_columns, 20)}
-    names = _names(facts, rows, frame, x, y)
+    names = _names(known, rows, frame, x, y)
     layers = [
         mark_layer(_steps(facts), _LINE, scales),
         mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, point),
@@ -173,14 +174,13 @@ def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
 _LINE = {"type": "line", "color": LIGHT["champion"], "strokeWidth": 1.4, "strokeDash": [4, 3]}
 
 
-def _name(number_: int, facts: Facts) -> str:
-    if number_ == 0:
-        return "baseline"
-    found = next(e for e in facts["experiments"] if e["number"] == number_)
-    return f"#{number_} {found['description'] or ''}".rstrip()
+def _named_points(facts: Facts) -> dict[int, str]:
+    """Names of the baseline and of the experiments, by number."""
+    tried = {e["number"]: f"#{e['number']} {e['description'] or ''}" for e in facts["experiments"]}
+    return {**{number: name.rstrip() for number, name in tried.items()}, 0: "baseline"}
 
 
-def _rows(facts: Facts, x: Range, y: Range) -> list[Row]:
+def _rows(facts: Facts, names: dict[int, str], x: Range, y: Range) -> list[Row]:
     """Every point that fits the axes, those of the front last."""
     order = {name: i for i, (name, *_) in enumerate(PARETO_CLASSES)}
     rows = []
@@ -190,7 +190,7 @@ def _rows(facts: Facts, x: Range, y: Range) -> list[Row]:
         lines = [] if p["number"] else [value_tip("baseline", p["metric"], facts)]
         lines.append(f"memory {format_number(p['memory_mb'], 1)} MB")
         if p["by"] is not None:
-            lines.append(f"dominated by {shorten(_name(p['by'], facts), 40)}")
+            lines.append(f"dominated by {shorten(names[p['by']], 40)}")
         rows.append(
             {"number": p["number"] or None, "x": p["memory_mb"], "y": p["metric"],
              "class": _class(p), "tip": "\n".join(lines)}
@@ -217,7 +217,7 @@ def _steps(facts: Facts) -> list[Row]:
     return rows if len(rows) > 1 else []
 
 
-def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> list[Row]:
+def _names(known: dict[int, str], rows: list[Row], frame: Frame, x: Range, y: Range) -> list[Row]:
     """Names of the front and of what it dominates among the kept, where there is room."""
     per_character = (frame.font - 1) * CHARACTER_WIDTH
     named, anchors = [], []
@@ -226,7 +226,7 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
             continue
         left = (row["x"] - x.low) / (x.high - x.low) * frame.width
         down = (1 - (row["y"] - y.low) / (y.high - y.low)) * frame.height
-        name = shorten(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
+        name = shorten(known[row["number"] or 0], PARETO_LABEL_CHARACTERS)
         length = len(name) * per_character + 10
         # Where there is no room to the right of a point its name stands to the left.
         beyond = left + length > frame.width + frame.right - 10

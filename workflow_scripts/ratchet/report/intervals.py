@@ -109,7 +109,7 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
     shapes = {**{kind: shape for kind, (shape, _) in looks.items()}, **BEYOND}
     colour = _nominal("kind", {kind: colour for kind, (_, colour) in looks.items()})
     marks = [r for r in rows if r["mark"] is not None and over.low <= r["mark"] <= over.high]
-    first = [row for i, row in enumerate(rows) if row["row"] not in {r["row"] for r in rows[:i]}]
+    first = list({row["row"]: row for row in reversed(rows)}.values())[::-1]
     span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}, "y": y}
     dashed = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [3, 3]}
     joint = {"type": "rule", "strokeWidth": 1.2, "color": LIGHT["line"]}

@@ -11,6 +11,8 @@ import copy
 import hashlib
 import itertools
 import json
+import math
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -413,6 +415,18 @@ def _read(path: Path) -> str:
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
 # Bytes by which a text says that it was cut.
 CUT_NOTE = 70
+LONG_LOG_PAGE = 2_990_000
+"""Bytes of a log's page, however long the log is."""
+
+MOST_ROWS = 700, 300, 100
+"""Experiments in the table of a log's page; fewer where their texts are long."""
+
+STRETCHES = 250
+"""Stretches of a long log of which a figure shows the ends: more points would cover each other."""
+
+NAMED, NAMED_CRASHES = 40, 20
+"""Experiments that a list of the page names before it says how many more there are."""
+
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
 # What long texts share, where a page is too large: a diff says what was tried, a log only
@@ -442,14 +456,84 @@ def render_png(facts: Facts) -> bytes:
 
 
 def render_html(facts: Facts) -> str:
-    """The whole report as one page, cut to what a page of so many experiments may weigh."""
-    tried = len(facts["experiments"])
-    judged = [e for e in facts["experiments"] if e["verdict"] is not None]
+    """The whole report as one page, cut to what a page of so many experiments may weigh.
+
+    Of a long log it shows a part, and says so; the facts have all of it.
+    """
+    log, page = facts["log"] is not None, ""
+    for most in MOST_ROWS if log else (len(facts["experiments"]),):
+        shown = abridged(facts, most)
+        page = _fitting_page(facts, shown, LONG_LOG_PAGE if log else None)
+        if not log or len(page.encode()) <= LONG_LOG_PAGE:
+            break
+    return page
+
+
+def _fitting_page(facts: Facts, shown: Facts, most: int | None) -> str:
+    tried = len(shown["experiments"])
+    judged = [e for e in shown["drawn"]["experiments"] if e["verdict"] is not None]
     tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
-    drawn = draw_figures(FIGURES, facts, tips, narrow=tried <= MANY)
-    page = _page(facts, facts, [], drawn)
-    excess = len(page.encode()) - page_limit(tried)
-    return page if excess <= 0 else _page(facts, *fit_texts(facts, excess), drawn)
+    drawn = draw_figures(FIGURES, shown["drawn"], tips, narrow=tried <= MANY)
+    page = _page(facts, shown, [], drawn)
+    excess = len(page.encode()) - min(page_limit(tried), most or math.inf)
+    return page if excess <= 0 else _page(facts, *fit_texts(shown, int(excess)), drawn)
+
+
+def abridged(facts: Facts, most: int) -> Facts:
+    """Facts with at most so many experiments: those that the page names, and the last ones.
+
+    ``drawn`` are those that the figures show and ``left_out`` counts the experiments that are not
+    in the table.
+    """
+    tried = facts["experiments"]
+    if len(tried) <= most:
+        return {**facts, "drawn": facts, "left_out": 0}
+    named = _named_numbers(facts)
+    late = [e["number"] for e in reversed(tried) if e["number"] not in named]
+    numbers = {*named[:most], *late[: max(0, most - len(named))]}
+    drawn = _thinned(facts, numbers)
+    shown = [e for e in tried if e["number"] in numbers]
+    return {**facts, "experiments": shown, "drawn": drawn, "left_out": len(tried) - len(shown)}
+
+
+def _named_numbers(facts: Facts) -> list[int]:
+    """Experiments of a log that the page speaks of, by number."""
+    log, front = facts["log"], facts["front"]
+    beaten = [p for p in front["points"] if p["by"] is not None and p["status"] == "keep"]
+    crashed = (e for group in facts["crashes"] for e in group["experiments"][:NAMED_CRASHES])
+    found = itertools.chain(
+        (row["number"] for row in forest_rows(facts)),
+        *(log["differ"][kind][:NAMED] for kind in ("doubted", "missed")),
+        front["front"][:NAMED],
+        (number for p in beaten[:NAMED] for number in (p["number"], p["by"])),
+        (run["number"] for run in log["again"][:NAMED]),
+        (number for number in (log["run_of"], (log["best"] or {}).get("number")) if number),
+        itertools.islice((e["number"] for e in crashed), 2 * NAMED),
+    )
+    return list(dict.fromkeys(found))
+
+
+def _thinned(facts: Facts, numbers: set[int]) -> Facts:
+    """What figures show of a long log: of each stretch the ends of every class, and all named."""
+    tried = facts["experiments"]
+    size = math.ceil(len(tried) / STRETCHES)
+    chosen = {tried[0]["number"], tried[-1]["number"], *numbers}
+    for begin in range(0, len(tried), size):
+        classes: dict[str, list[Facts]] = {}
+        for e in tried[begin : begin + size]:
+            classes.setdefault(e["status"] if e["mean"] is not None else "crash", []).append(e)
+        for some in classes.values():
+            key = operator.itemgetter("mean") if some[0]["mean"] is not None else None
+            ends = (min(some, key=key), max(some, key=key)) if key else some[:1]
+            chosen |= {e["number"] for e in ends}
+    held, front = facts["incumbents"], facts["front"]
+    known = {0, *front["front"], *chosen}
+    return {
+        **facts,
+        "experiments": [e for e in tried if e["number"] in chosen or e["number"] in known],
+        "incumbents": [*held[:: math.ceil(len(held) / STRETCHES)], *held[-1:]],
+        "front": {**front, "points": [p for p in front["points"] if p["number"] in known]},
+    }
 
 
 def page_limit(experiments: int) -> int:
@@ -478,6 +562,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         notes=notes,
         figures=stills,
         plots=plots,
+        named=NAMED,
         sections=_sections(facts, stills),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},

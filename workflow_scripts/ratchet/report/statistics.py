@@ -2,6 +2,7 @@
 and whether its confirmation agrees with its search."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist, fmean
 
@@ -116,10 +117,11 @@ def front_facts(tried: Sequence[Facts], baseline: Facts, sign: int) -> Facts:
         if not best or sign * point["metric"] < sign * best[-1]["metric"]:
             best.append(point)
     on_front = {point["number"] for point in best}
+    steps = [point["memory_mb"] for point in best]
     return {
         "front": [point["number"] for point in best],
         "points": [
-            {**p, "by": None if p["number"] in on_front else _dominator(p, best, sign)}
+            {**p, "by": None if p["number"] in on_front else _dominator(p, best, steps)}
             for p in points
         ],
     }
@@ -204,7 +206,6 @@ def _values(runs: Iterable[RunSummary]) -> list[float]:
     return [run.value for run in runs if run.value is not None]
 
 
-def _dominator(point: Facts, best: Sequence[Facts], sign: int) -> int:
-    """The best point of the front that needs no more memory."""
-    fitting = [p for p in best if p["memory_mb"] <= point["memory_mb"]]
-    return int(min(fitting, key=lambda p: (sign * p["metric"], p["number"]))["number"])
+def _dominator(point: Facts, best: Sequence[Facts], steps: Sequence[float]) -> int:
+    """The best point of the front that needs no more memory: the last one, as each is better."""
+    return int(best[bisect_right(steps, point["memory_mb"]) - 1]["number"])

@@ -20,6 +20,7 @@ from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import FALSE_KEEP_BOUND, Mode, Settings, scale_from
+from ratchet.records.history import is_coarse
 from ratchet.records.records import Verdict
 
 SEEDS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -67,11 +68,16 @@ class NoiseFloor(Frozen):
     value: float | None = None
 
 
+def different_runs(values: Sequence[float]) -> list[float]:
+    """Runs of one code without copies: a fine metric that repeats to the last digit is one."""
+    return [v for place, v in enumerate(values) if is_coarse(v) or v not in values[:place]]
+
+
 def noise_from_replicates(values: Sequence[float]) -> NoiseFloor:
     """Noise floor from runs of one code, with its chi-square interval.
 
-    The interval assumes normal noise.  Raises :class:`DataError` for fewer than
-    two values, for values that are not finite and for equal ones.
+    The interval assumes normal noise; copies do not count.  Raises :class:`DataError` for
+    fewer than two values, for values that are not finite and for equal ones.
     """
     from scipy.special import chdtri  # slow to import, so not before it is needed
 
@@ -80,6 +86,10 @@ def noise_from_replicates(values: Sequence[float]) -> NoiseFloor:
         raise DataError(f"replicates: expected at least 2 values, found {y.size}")
     if not np.isfinite(y).all() or np.abs(y).max() > LARGEST_METRIC:
         raise DataError(f"replicates: expected finite values, found {list(values)}")
+    copies = y.size
+    if (different := different_runs(y.tolist()))[1:]:
+        y = np.asarray(different)
+    copies -= y.size
     sd, freedom = float(y.std(ddof=1)), y.size - 1
     if sd <= 1e-12 * float(np.abs(y).max()):
         raise DataError(
@@ -89,6 +99,7 @@ def noise_from_replicates(values: Sequence[float]) -> NoiseFloor:
     tail = (1 - INTERVAL) / 2
     low, high = (sd * math.sqrt(freedom / float(chdtri(freedom, p))) for p in (tail, 1 - tail))
     source = f"from {y.size} replicates"
+    source += f" ({copies} more repeat one to the last digit)" if copies else ""
     return NoiseFloor(sd, source, low, high, value=float(y.mean()))
 
 
