@@ -97,7 +97,10 @@ class IncumbentFilter:
         self.weights: FloatArray = np.tile(self.effects.prior(), (grid.size, 1))
         self.proposals = 0
         self._remembered: deque[_Remembered] = deque(maxlen=settings.window)
-        self._likelihoods: deque[FloatArray] = deque(maxlen=settings.window)
+        # Those of the candidates that are remembered lie one after the other, oldest first.
+        self._likelihoods = np.empty((2 * settings.window, grid.size, COMPONENTS))
+        self._end = 0
+        self._normalised: tuple[FloatArray, FloatArray] | None = None
         # The floor is a density, so it shrinks as the metric's unit grows.
         scale = settings.effect_scale / REFERENCE_SCALE
         self._log_floor = math.log(settings.outlier_floor / scale)
@@ -105,7 +108,9 @@ class IncumbentFilter:
     @property
     def belief(self) -> FloatArray:
         """Probability of each noise node."""
-        return _normalised(self.log_evidence)
+        if self._normalised is None or self._normalised[0] is not self.log_evidence:
+            self._normalised = self.log_evidence, _normalised(self.log_evidence)
+        return self._normalised[1]
 
     @property
     def known_mean(self) -> FloatArray:
@@ -265,11 +270,15 @@ class IncumbentFilter:
             self._log_chances + self._log_within(seen.count, seen.within)[learning],
         )
         self._remembered.append(seen)
-        self._likelihoods.append(likelihood)
+        if self._end == len(self._likelihoods):
+            self._end //= 2
+            self._likelihoods[: self._end] = self._likelihoods[self._end :]
+        self._likelihoods[self._end] = likelihood
+        self._end += 1
 
     def _revise_weights(self, updating: np.ndarray) -> None:
         """EM steps on the effect weights over the window plus the prior's pseudo-counts."""
-        window = np.stack(self._likelihoods)[:, updating]
+        window = self._likelihoods[self._end - len(self._remembered) : self._end, updating]
         prior = self.settings.prior_count * self.effects.prior(self.proposals)
         weights = self.weights[updating]
         for _ in range(self.settings.em_steps):

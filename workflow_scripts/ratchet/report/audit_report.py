@@ -131,7 +131,7 @@ def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
 
 
 def _largest(changes: Sequence[Facts], most: int) -> list[Facts]:
-    """The changes that were run again and those of the largest gain, in the log's order."""
+    """The changes that were run again and those of the largest effect, in the log's order."""
     if len(changes) <= most:
         return list(changes)
     order = sorted(changes, key=lambda c: (c["again"] is None, -abs(c["gain"]), c["line"]))
@@ -155,8 +155,8 @@ def _between(facts: Facts, value: float, low: float | None, high: float | None) 
 
 MOST_PROBLEMS = 50
 MOST_TABLED, MOST_DRAWN, MOST_LISTED = 1000, 60, 40
-"""Changes in the table, in each figure and in each list of a page, those of the largest gain
-first; a page stays readable, and below 3 MB."""
+"""Changes in the table, in each figure and in each list of a page, those of the largest
+effect first; a page stays readable, and below 3 MB."""
 
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}
 CHIPS = {

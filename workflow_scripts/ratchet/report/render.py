@@ -488,10 +488,12 @@ def abridged(facts: Facts, most: int) -> Facts:
     tried = facts["experiments"]
     if len(tried) <= most:
         return {**facts, "drawn": facts, "left_out": 0}
-    named = _named_numbers(facts)
-    late = [e["number"] for e in reversed(tried) if e["number"] not in named]
-    numbers = {*named[:most], *late[: max(0, most - len(named))]}
-    drawn = _thinned(facts, numbers)
+    numbers = dict.fromkeys(named := _named_numbers(facts)[:most])
+    for e in reversed(tried):
+        if len(numbers) == most:
+            break
+        numbers[e["number"]] = None
+    drawn = _thinned(facts, named)
     shown = [e for e in tried if e["number"] in numbers]
     return {**facts, "experiments": shown, "drawn": drawn, "left_out": len(tried) - len(shown)}
 
@@ -513,11 +515,11 @@ def _named_numbers(facts: Facts) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _thinned(facts: Facts, numbers: set[int]) -> Facts:
+def _thinned(facts: Facts, named: Sequence[int]) -> Facts:
     """What figures show of a long log: of each stretch the ends of every class, and all named."""
     tried = facts["experiments"]
     size = math.ceil(len(tried) / STRETCHES)
-    chosen = {tried[0]["number"], tried[-1]["number"], *numbers}
+    chosen = {tried[0]["number"], tried[-1]["number"], *named}
     for begin in range(0, len(tried), size):
         classes: dict[str, list[Facts]] = {}
         for e in tried[begin : begin + size]:
