@@ -1,5 +1,7 @@
 """An audit's facts: what a whole log says of each kept change."""
 
+import sys
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -7,8 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from long_logs import long_log
 from ratchet.judge.settings import Settings
+from ratchet.logs import smoothing
 from ratchet.logs.audit import CHANCE, CREDIBLE, OVERTURNED, audit, seeds_to_decide
+from ratchet.logs.experiments import log_experiments
+from ratchet.logs.judging import Rules, evidence_values, settings_for
+from ratchet.logs.reader import read_table
 from ratchet.logs.smoothing import SmoothedChange
 
 SD = 3e-4
@@ -42,6 +49,31 @@ def test_a_baseline_that_starts_anew_is_no_change() -> None:
     found = audit(values, kept, [False] * 4, judged, settings)
     assert [change.place for change in found.changes] == [1, 3]
     assert found.total == pytest.approx(15 * SD, abs=2 * SD)
+
+
+def calls(rows: int) -> int:
+    """Calls of functions, of Python and of C, by which a log of so many rows is audited."""
+    table = read_table(long_log(rows).encode(), "results.tsv")
+    count = 0
+
+    def counted(_: FrameType, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        every = log_experiments(table)
+        settings = settings_for(every, rows, Rules())
+        judged = evidence_values(every), every.kept, every.again, every.kept_changes
+        audit(*judged, settings, undecided=every.undecided)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_work_grows_in_proportion_to_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoothing, "MOST_COUNTED", 10)
+    assert calls(480) < 2.6 * calls(240)
 
 
 rows = st.tuples(st.none() | st.floats(-1e9, 1e9), st.booleans(), st.booleans())

@@ -10,6 +10,7 @@ from ratchet.base.stats import FloatArray
 from ratchet.judge.effects import SCALES, EffectModel
 from ratchet.judge.judge import replay
 from ratchet.judge.settings import Settings
+from ratchet.logs import smoothing
 from ratchet.logs.smoothing import SmoothedChange, Smoother
 
 SD = 5e-4
@@ -131,10 +132,26 @@ def test_counts_and_sums_agree_with_single_changes() -> None:
     assert held @ np.arange(4) == pytest.approx(sum(c.better for c in changes), abs=1e-9)
     assert smoother.held(places[:1])[-1] == pytest.approx(changes[0].better)
     assert smoother.held([])[-1] == pytest.approx(1)
+    assert smoother.all_hold(places) == pytest.approx(held[-1])
+    assert smoother.all_hold(places[1:]) == pytest.approx(smoother.held(places[1:])[-1])
     assert smoother.total(places)[0] == pytest.approx(sum(c.gain for c in changes))
     one = smoother.total(places[1:2])
     assert one[0] == pytest.approx(changes[1].gain)
     assert all(c.masses.sum() == pytest.approx(1) and c.low < c.gain < c.high for c in changes)
+
+
+def test_the_number_of_better_ones_among_many_is_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    values = [0.0, *np.cumsum(-np.abs(rng.normal(0, SD, 40)))]
+    smoother = smoothed([float(value) for value in values], [True] * len(values))
+    places = range(1, len(values))
+    exact = smoother.held(places)
+    monkeypatch.setattr(smoothing, "MOST_COUNTED", 10)
+    normal = smoother.held(places)
+    assert normal.sum() == pytest.approx(1)
+    assert np.abs(np.cumsum(normal) - np.cumsum(exact)).max() < 0.02
+    count = np.arange(exact.size)
+    assert normal @ count == pytest.approx(exact @ count, abs=0.05)
 
 
 def test_an_effect_beyond_all_reason_is_taken_as_measured() -> None:

@@ -66,6 +66,9 @@ BELOW_FLOOR = 8.0
 CHUNK = 64
 """Rows whose likelihoods are computed together: enough to save calls, few megabytes."""
 
+MOST_REMEMBERED = 2000
+"""Keeps whose prior masses are remembered from pass to pass, at 12 kB for each noise node."""
+
 LEAST_BELIEF = 1e-3
 """Noise nodes with less belief are left out; all of them together move nothing."""
 
@@ -123,8 +126,8 @@ class EffectTables:
         self.densities: FloatArray = np.pad(inside, ((edge, edge), (0, 0)))
         self._first = self.reach + edge
         self._sds = (SCALES * ratio * STEPS_PER_SD)[:, None]
-        self._known = math.ceil(8 * float(self._sds[-1, 0])) + POINTS
-        self._shares, self._tops = self._masses(np.arange(self._known))
+        self._far = math.ceil(8 * float(self._sds[-1, 0]))
+        self._shares, self._tops = self._masses(np.arange(-self._far, self._far + 1))
 
     def from_cell(self, cell: np.ndarray, count: int) -> FloatArray:
         """Densities of the components from these quarters of S on; 0 beyond the table."""
@@ -134,6 +137,7 @@ class EffectTables:
 
     def _masses(self, steps: np.ndarray) -> tuple[FloatArray, FloatArray]:
         """Mass of each half-normal about so many steps, relative to the largest, and its log."""
+        steps = np.abs(steps)
         # Between half a step below and above; at 0 from there on.
         far = log_ndtr(-(steps + 0.5) / self._sds)
         near = log_ndtr(-np.maximum(steps - 0.5, 0.0) / self._sds)
@@ -141,13 +145,14 @@ class EffectTables:
         tops = masses.max(axis=0)
         return np.exp(masses - tops), tops
 
-    def log_masses(self, steps: np.ndarray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Log masses of improvements and of harm of so many steps, by the prior's weights."""
-        if steps.max() < self._known:
-            places = steps.astype(int)
+    def log_masses(self, offset: float, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log masses of improvements and of harm of ``offset + STEPS``, by the prior's weights."""
+        if abs(offset) + POINTS <= self._far:
+            first = self._far + int(offset) + 1 - POINTS
+            places = slice(first, first + STEPS.size)
             shares, tops = self._shares[:, places], self._tops[places]
         else:
-            shares, tops = self._masses(steps)
+            shares, tops = self._masses(offset + STEPS)
         sides = weights[1:COMPONENTS].reshape(2, SIDE) @ shares
         better, worse = np.log(np.maximum(sides, TINY)) + tops
         return better, worse
@@ -212,6 +217,7 @@ class Chains:
             EffectTables(model, float(ratio), self.log_floor + math.log(sd))
             for ratio, sd in zip(ratios, least, strict=True)
         ]
+        self._kernels: dict[tuple[int, bytes], Kernels] = {}
         self._pass = 0.5 * settings.drift * STEPS_PER_SD**2
 
     def __len__(self) -> int:
@@ -264,22 +270,26 @@ class Chains:
 
     def kernels(self, place: int, nodes: np.ndarray) -> Kernels:
         """The prior masses of the effects that may have led to a keep."""
+        key = (place, nodes.tobytes())
+        if (known := self._kernels.get(key)) is not None:
+            return known
         offset, weights = self._offset[place][nodes], self._weights_of(place)[nodes]
-        signed = offset[:, None] + STEPS
         tables = [self._tables[number] for number in self._table_of[nodes]]
-        sides = [
-            table.log_masses(np.abs(steps), mine)
-            for table, steps, mine in zip(tables, signed, weights, strict=True)
-        ]
+        triples = zip(tables, offset, weights, strict=True)
+        sides = [table.log_masses(float(away), mine) for table, away, mine in triples]
         improving, harmful = (np.stack(side) for side in zip(*sides, strict=True))
-        improving = np.where(signed >= 0, improving, -np.inf)
-        harmful = np.where(signed <= 0, harmful, -np.inf)
+        signed = offset[:, None] + STEPS
         null = np.where(signed == 0, np.log(np.maximum(weights[:, :1], TINY)), -np.inf)
-        top = np.maximum(np.maximum(improving, harmful), null).max(axis=1, keepdims=True)
-        improving = np.where(signed > 0, np.maximum(improving, top - EXPLAINED), improving)
-        harmful = np.where(signed < 0, np.maximum(harmful, top - EXPLAINED), harmful)
-        better, worse, none = (np.exp(log - top) for log in (improving, harmful, null))
-        return Kernels(offset, better, none, worse, top[:, 0])
+        side = np.where(signed >= 0, improving, harmful)
+        top = np.maximum(side, null).max(axis=1, keepdims=True)
+        some = np.exp(np.maximum(side - top, -EXPLAINED))
+        none = np.exp(null - top)
+        worse = np.where(signed < 0, some, 0.0)
+        worse[signed == 0] = np.exp(harmful - top)[signed == 0]
+        found = Kernels(offset, np.where(signed >= 0, some, 0.0), none, worse, top[:, 0])
+        if nodes.size < self.noise.size and len(self._kernels) < MOST_REMEMBERED:
+            self._kernels[key] = found
+        return found
 
     def _drifted(self, state: FloatArray) -> FloatArray:
         """A normal step, as many steps of one point as its variance needs."""

@@ -595,7 +595,9 @@ def fit_texts(facts: Facts, excess: int) -> tuple[Facts, list[str]]:
 
 def _weight(e: Facts, field: str) -> int:
     """Bytes of a text once it is escaped, with the mark-up around a diff's lines."""
-    text = e[field] or ""
+    text = e[field]
+    if not text:
+        return 0
     marked = 11 * len(diff_hunks(text.split("\n"))) if field == "diff" else 0
     return len(escape(text).encode()) + marked
 
