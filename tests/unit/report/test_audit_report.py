@@ -17,7 +17,13 @@ from ratchet.logs.rerun_plan import (
     count_standings,
 )
 from ratchet.records.records import Outcome, RunSummary
-from ratchet.report.audit_report import FIGURES, audit_facts, render_audit
+from ratchet.report.audit_report import (
+    FIGURES,
+    MOST_LISTED,
+    MOST_TABLED,
+    audit_facts,
+    render_audit,
+)
 from ratchet.report.render import content_policy, page_scripts
 
 
@@ -65,6 +71,21 @@ def reruns(facts: dict[str, Any]) -> dict[str, Any]:
         9, 3e-4, 4, Distance(0.01, 0.009, 0.011, 2, fails),
     )  # fmt: skip
     return {**facts, "reruns": {**to_json_values(found), "sentence": found.sentence}}
+
+
+def test_of_many_changes_a_part_is_shown(facts: dict[str, Any]) -> None:
+    one = facts["changes"][0]
+    changes = [
+        {**one, "line": n, "gain": n * 1e-7, "seeds": n % 7 or None, "given_log": n / 4000}
+        for n in range(2, 3002)
+    ]
+    again = reruns(facts)["reruns"] | {"changes": []}
+    page = render_audit({**facts, "changes": changes, "together": range(2, 900), "reruns": again})
+    assert len(page.encode()) < 3_000_000
+    assert page.count('<tr id="line-') == MOST_TABLED and '<tr id="line-3001"' in page
+    assert "The table has the 1000 changes of the largest effect, of 3000" in page
+    assert "Drawn are the 60 changes of the largest effect" in page
+    assert f"and {898 - MOST_LISTED} more" in page
 
 
 def checked(page: str) -> str:

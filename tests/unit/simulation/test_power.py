@@ -59,6 +59,13 @@ def test_interval_of_the_noise_floor() -> None:
     assert three.value == pytest.approx(0.99783, abs=1e-5)
 
 
+def test_a_run_that_repeats_another_is_no_replicate() -> None:
+    found = noise_from_replicates([0.997913, 0.997913, 0.998127, 0.997913])
+    assert found.sd == noise_from_replicates([0.997913, 0.998127]).sd
+    assert found.source == "from 2 replicates (2 more repeat one to the last digit)"
+    assert noise_from_replicates([0.5, 0.5, 0.25]).source == "from 3 replicates", "of few levels"
+
+
 @pytest.mark.parametrize(
     "values", [[], [1.0], [1.0, math.nan], [1.0, math.inf], [1.0, 1.0], [0.0, 0.0], [1e300, 1.0]]
 )
