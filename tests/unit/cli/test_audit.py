@@ -258,4 +258,7 @@ def test_a_log_whose_reruns_repeat_takes_the_noise_from_elsewhere(
     assert found["noise"]["sd"] > 1e-5 and found["noise"]["kind"] == "assumed"
     assert "line 3 only repeats a value" in found["noise"]["source"]
     assert any("the seed has no effect here" in note for note in found["assumptions"])
+    path.write_text(HEADER + row(0, 0.997913, "keep") + row(1, 0.997913, "keep"))
+    assert call("ratchet audit", "--results", path) == 0
+    assert "no kept change differs from its incumbent, so" in log.capsys.readouterr().out
     assert call("ratchet audit", "--results", path, "--noise-sd", "0.001") == 0

@@ -61,6 +61,7 @@ from ratchet.logs.judging import (
     noise_source,
     noise_span,
     repeat_notes,
+    repeating_rows,
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
@@ -71,6 +72,8 @@ from ratchet.steering.code_diff import net_code_lines
 Facts = dict[str, Any]
 NAME = "ratchet audit"
 _INTERVAL = f"{100 * LEVEL:.0f} %"
+
+NOTHING_KEPT = "nothing was kept after the baseline"
 
 STATED_NODES = 3
 """Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
@@ -87,7 +90,8 @@ def lines(facts: Facts) -> Iterator[str]:
     yield from wrapped(noise["source"], "  ")
     yield ""
     if not changes:
-        yield "nothing was kept after the baseline, so there is nothing to audit"
+        what = "no kept change differs from its incumbent" if facts["repeats"] else NOTHING_KEPT
+        yield f"{what}, so there is nothing to audit"
         return
     yield from _table(changes, places - 1)
     for paragraphs in (_summary(facts, places), _runs_to_make(changes)):
@@ -289,6 +293,8 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     notes = [*table.assumptions, *every.assumptions(), *repeat_notes(every)]
     commits = options.repo and Commits(options.repo, {options.results.name})
     facts = _facts(every, found, source, name, commits)
+    kept = zip(every.rows, every.kept_changes, repeating_rows(every), strict=True)
+    facts["repeats"] = [row.line for row, keep, repeats in kept if keep and repeats]
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 

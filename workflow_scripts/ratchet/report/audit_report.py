@@ -43,6 +43,8 @@ def audit_answer(facts: Facts) -> Facts:
     count = len(facts["changes"])
     if not count:
         headline = "Nothing was kept after the baseline"
+        if facts.get("repeats"):
+            headline = "No kept change differs from its incumbent"
         return {"kind": "none", "headline": headline, "rest": "There is nothing to audit."}
     expected = (
         f"by the whole log {facts['expected_true']:.1f} of {plural(count, 'kept change')} are "
