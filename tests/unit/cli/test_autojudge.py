@@ -101,7 +101,7 @@ def test_a_retest_is_2(log: Path, capsys: Capsys) -> None:
         (b"", 65, "empty file"),
         (HEADER.encode(), 65, "below the header"),
         (b"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00", 65, "binary"),
-        (history().encode() + b"fffffff\t0.99\t44.0\tbanana\tx\n", 65, "found 'banana'"),
+        (history().encode() + b"fffffff\tsee\t44.0\tbanana\tx\n", 65, "found 'banana'"),
         (history().encode() + b"fffffff\t0.99\n", 65, "line 24, column 2"),
         (history().encode() + row(99, "-", "running").encode(), 65, "line 24"),
         (HEADER.encode() + row(0, "-", "note").encode(), 65, "only notes"),

@@ -307,11 +307,15 @@ def test_what_five_columns_cannot_hold_is_told() -> None:
     text += "1\t0.9\t40\tbaseline\tx\ta\n2\t\t\tpending\ty\tb\n3\t0.8\t41\tmaybe?\tx\tc\n"
     made = to_results_tsv(of(text))
     lines = made.text.splitlines()
-    assert lines[1:] == ["1\t0.900000\t0.0\tkeep\ta", "2\t0.000000\t0.0\tpending\tb"]
+    assert lines[1:] == [
+        "1\t0.900000\t0.0\tkeep\ta",
+        "2\t0.000000\t0.0\tpending\tb",
+        "3\t0.800000\t0.0\tpending\tc",
+    ]
     said = "\n".join(made.left_out)
     assert "line 4, column 4: expected a status" in said
     assert "log.mfu" in said and "agent" in said
-    assert "1 rows have the status 'pending'" in said
+    assert "2 rows have the status 'pending'" in said
 
 
 def test_every_cell_of_a_log_is_a_field() -> None:

@@ -158,7 +158,11 @@ def test_refusals_are_one_line_and_write_nothing(
     assert sorted(place.rglob("*")) == before
 
 
-NO_DIRECTION = {"AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"}
+ASKED = {
+    "AndrewK404__autoresearch-v2__1.tsv",
+    "karpathy__autoresearch__1.tsv",
+    "soulmatchdk__autoresearch-mlx-mem__1.tsv",
+}
 PROSE_AT_THE_END = {"giladresisi__autoresearch__1.tsv", "giladresisi__autoresearch__2.tsv"}
 
 
@@ -166,11 +170,11 @@ PROSE_AT_THE_END = {"giladresisi__autoresearch__1.tsv", "giladresisi__autoresear
 @pytest.mark.parametrize(
     ("words", "refused"),
     [
-        ("autojudge --json", NO_DIRECTION | PROSE_AT_THE_END),
-        ("autojudge --all --json", NO_DIRECTION),
-        ("autosteer --json", NO_DIRECTION),
-        ("ratchet audit --json", NO_DIRECTION),
-        ("ratchet report --json -o page.html", NO_DIRECTION),
+        ("autojudge --json", ASKED | PROSE_AT_THE_END),
+        ("autojudge --all --json", ASKED),
+        ("autosteer --json", ASKED),
+        ("ratchet audit --json", ASKED),
+        ("ratchet report --json -o page.html", ASKED),
     ],
 )
 def test_each_collected_log_is_answered_or_refused_with_a_place(
@@ -197,3 +201,40 @@ def test_each_collected_log_is_answered_or_refused_with_a_place(
             assert len(page) < 2_500_000, path.name
             assert "not confirmed" in page or "Nothing kept" in page, path.name
     assert {name for name, code in codes.items() if code == 65} == refused
+
+
+SETTLED = b"run\tacc\tsize\tstatus\tchosen\n1\t0.5\t9\tok\tno\n2\t0.6\t8\tok\tyes\n"
+
+
+def test_a_file_beside_the_log_settles_how_it_is_read(tmp_path: Path, capsys: Capsys) -> None:
+    log, settled = tmp_path / "results.tsv", tmp_path / "ratchet.toml"
+    log.write_bytes(SETTLED)
+    assert call("autojudge --all --json --results", log) == 65
+    assert "--status" in capsys.readouterr().err
+    settled.write_text('status = ["ok=keep"]\nmetric = "size"\ndirection = "minimize"\n')
+    assert call("autojudge --all --json --results", log) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["metric"], found["direction"], found["keeps"]) == ("size", "minimize", 1)
+    # An option comes first.
+    assert call("autojudge --all --json --metric acc --direction maximize --results", log) == 0
+    assert json.loads(capsys.readouterr().out)["metric"] == "acc"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metrc = 'acc'", "found the key 'metrc'"),
+        ("metric = 3", "metric: expected text"),
+        ("direction = 'up'", "expected minimize or maximize, found 'up'"),
+        ("status = 'ok=great'", "a status word and its meaning"),
+        ("metric", "expected TOML"),
+    ],
+)
+def test_a_file_beside_the_log_that_is_wrong_is_refused(
+    tmp_path: Path, capsys: Capsys, text: str, said: str
+) -> None:
+    log = tmp_path / "results.tsv"
+    log.write_bytes(SETTLED)
+    (tmp_path / "ratchet.toml").write_text(text)
+    assert call("autojudge --results", log) == 65
+    assert said in capsys.readouterr().err

@@ -53,7 +53,6 @@ from ratchet.logs.audit import (
     audit,
     by_replicates,
 )
-from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.judging import (
     Rules,
@@ -63,6 +62,7 @@ from ratchet.logs.judging import (
     settings_for,
 )
 from ratchet.logs.smoothing import LEVEL, NoisePrior
+from ratchet.logs.words import number_of
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steering.categories import classify_change

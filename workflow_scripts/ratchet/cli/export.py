@@ -419,7 +419,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add_log_options(parser, None)
     add_session(parser)
     options = parser.parse_args(argv)
-    check_log_options(options, "metric", "direction", "agent")
+    check_log_options(options, "metric", "direction", "status", "label", "agent")
     if options.to in WRITERS and options.output is None:
         raise UsageError(f"--to {options.to} writes a folder: add -o FOLDER")
     return options

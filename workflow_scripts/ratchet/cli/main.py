@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ratchet import __version__
-from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError, UsageError
+from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, DataError, RatchetError, UsageError
 from ratchet.base.io import read_file, write_bytes
 from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line
@@ -150,7 +150,11 @@ def add_log_options(
         "--results", type=Path, metavar="FILE", default=default, help=shown
     )
     add("--metric", metavar="COLUMN", help="column of a log's metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
+    ways = [d.value for d in Direction]
+    add("--direction", choices=ways, help="default: by what was kept, else by the metric's name")
+    said = "column that says what was kept, or what a word in it means: champion=keep (repeatable)"
+    add("--status", metavar="COLUMN|WORD=MEANING", action="append", help=said)
+    add("--label", metavar="NAME", help="only a log's rows about this metric, target or task")
     add("--agent", metavar="NAME", help="only a log's rows of this agent, and those that name none")
 
 
@@ -163,17 +167,56 @@ def check_log_options(options: argparse.Namespace, *names: str) -> None:
         raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
 
 
+SETTLED = "ratchet.toml"
+"""The file beside a log that settles how it is read."""
+
+
 def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[LogExperiments, bytes]:
-    """The experiments of the log that the options name, and the file's bytes."""
+    """The experiments of the log that the options name, and the file's bytes.
+
+    What no option says is taken from ``ratchet.toml`` beside the log.
+    """
     from ratchet.logs.experiments import log_experiments, of_agent
     from ratchet.logs.reader import read_table
 
     path = path or options.results
-    data, direction = read_file(path), options.direction and Direction(options.direction)
-    table = read_table(data, one_line(str(path)), options.metric, direction)
+    data, settled = read_file(path), _settled(path.parent / SETTLED)
+    for name in ("metric", "direction", "status", "label"):
+        settled[name] = getattr(options, name) or settled.get(name)
+    direction = settled["direction"] and Direction(settled["direction"])
+    status, label = settled["status"] or (), settled["label"]
+    table = read_table(data, one_line(str(path)), settled["metric"], direction, status, label)
     if options.agent is not None:
         table = of_agent(table, options.agent)
     return log_experiments(table), data
+
+
+def _settled(path: Path) -> dict[str, Any]:
+    """What a log's ``ratchet.toml`` says: metric, direction, label, and status, a list."""
+    if not path.is_file():
+        return {}
+    import tomllib
+
+    where = one_line(str(path))
+    try:
+        found = tomllib.loads(read_file(path).decode())
+    except ValueError as error:
+        raise DataError(f"{where}: expected TOML, found {one_line(str(error))[:120]}") from None
+    if isinstance(found.get("status"), str):
+        found["status"] = [found["status"]]
+    ways = [d.value for d in Direction]
+    for name, value in found.items():
+        if name not in ("metric", "direction", "status", "label"):
+            wanted = "metric, direction, status or label"
+            raise DataError(f"{where}: expected {wanted}, found the key {one_line(name)!r:.60}")
+        texts = value if isinstance(value, list) and name == "status" else [value]
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{where}: {name}: expected text, found {one_line(str(value))!r:.60}")
+        if name == "direction" and value not in ways:
+            raise DataError(
+                f"{where}: direction: expected {' or '.join(ways)}, found {value!r:.60}"
+            )
+    return found
 
 
 def check_positive(option: str, value: float | None) -> None:

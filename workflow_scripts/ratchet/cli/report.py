@@ -35,7 +35,17 @@ from ratchet.cli.sessions import add_session, chosen_session
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
-_OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_sd")
+_OF_A_LOG = (
+    "run_log",
+    "repo",
+    "metric",
+    "direction",
+    "status",
+    "label",
+    "agent",
+    "mode",
+    "noise_sd",
+)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -9,18 +9,10 @@ from typing import Any
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Struct, field
 from ratchet.base.text import one_line
-from ratchet.logs.columns import (
-    COMMIT_NAMES,
-    DESCRIPTION_NAMES,
-    PREFERRED,
-    STATUS_NAMES,
-    STATUSES,
-    direction_of,
-    is_number,
-    normal_name,
-    status_of,
-)
+from ratchet.logs.columns import COMMIT_NAMES, DESCRIPTION_NAMES, PREFERRED, STATUS_NAMES
 from ratchet.logs.table import Problem
+from ratchet.logs.words import STATUSES, direction_of, is_number, normal_name, status_of
+from ratchet.records.records import Direction
 
 _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
@@ -32,14 +24,17 @@ MAX_CELLS = 2000
 
 
 class Cells(Struct):
-    """A file's lines as cells; ``header`` holds the names of the columns."""
+    """A file's lines as cells; ``header`` holds the names of the columns.
+
+    ``stated`` are directions that the file itself gives, by metric; that of ``""`` is of all.
+    """
 
     header: list[str]
     lines: list[tuple[int, list[str]]]
     separator: str
     assumptions: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    config: dict[str, str] = field(default_factory=dict)
+    stated: dict[str, Direction] = field(default_factory=dict)
 
 
 def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
@@ -62,11 +57,13 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
             "status, description"
         )
     rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
-    cells = Cells(cut(first), rows, separator)
+    cells = Cells(cut(first), *_one_header(cut(first), rows), separator)
+    for way in filter(None, map(_way, comments)):
+        cells.stated[""] = way
     if separator != "\t":
         cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
     if comments:
-        cells.assumptions.append(f"{comments} comment lines were passed over")
+        cells.assumptions.append(f"{len(comments)} comment lines were passed over")
     if max(map(len, (c for _, c in cells.lines)), default=0) > MAX_CELLS:
         raise DataError(f"{name}: expected at most {MAX_CELLS} columns, found more")
     return cells
@@ -80,8 +77,44 @@ def is_header(cells: list[str]) -> bool:
     return len(cells) > 1 and known and not any(is_number(cell) for cell in cells)
 
 
-def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], int]:
-    """Lines without comments; a commented header that precedes the data stays."""
+_STATEMENT = re.compile(r"direction\W+(lower|higher|min|max)", re.IGNORECASE)
+
+
+def _way(text: str) -> Direction | None:
+    """Direction that a comment states: ``# metric_direction: lower_is_better``."""
+    found = _STATEMENT.search(text)
+    lower = found is not None and found.group(1).lower() in ("lower", "min")
+    return found and (Direction.MINIMIZE if lower else Direction.MAXIMIZE)
+
+
+def _one_header(
+    header: list[str], rows: list[tuple[int, list[str]]]
+) -> tuple[list[tuple[int, list[str]]]]:
+    """Rows below a later header, with their cells in the places of the first one."""
+    names = [normal_name(cell) for cell in header]
+    places: list[int] | None = None
+    found = []
+    for n, row in rows:
+        again = [normal_name(cell) for cell in row]
+        shared = sum(name in names for name in again)
+        if len(row) > 2 and 2 * shared > len(row) and is_header(row):
+            places = (
+                None if again == names else [names.index(x) if x in names else -1 for x in again]
+            )
+            found.append((n, list(header)))
+            continue
+        if places is not None and len(row) == len(places):
+            moved = [""] * len(names)
+            for place, cell in zip(places, row, strict=True):
+                if place >= 0:
+                    moved[place] = cell
+            row = moved
+        found.append((n, row))
+    return (found,)
+
+
+def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:
+    """Lines without comments, and these; a commented header that precedes the data stays."""
     data = [(n, line) for n, line in lines if not line.lstrip().startswith(("#", "//"))]
     comments = [(n, line) for n, line in lines if line.lstrip().startswith(("#", "//"))]
     numbered = [(n, line) for n, line in comments if _is_row(line)]
@@ -91,8 +124,8 @@ def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str
         text = line.lstrip("#/ ")
         named = "\t" in text and is_header(text.split("\t")) and n < data[0][0]
         if named and not is_header(data[0][1].split("\t")):
-            return [(n, text), *data], len(comments) - 1 - len(numbered)
-    return data, len(comments) - len(numbered)
+            return [(n, text), *data], [line for n, line in comments[1:]]
+    return data, [line for n, line in comments if (n, line) not in numbered]
 
 
 def _is_row(line: str) -> bool:
@@ -114,7 +147,8 @@ def _splits(line: str, separator: str) -> bool:
 
 def _cutter(separator: str, first: str) -> Callable[[str], list[str]]:
     if separator == "\t":
-        return lambda line: [cell.strip() for cell in line.split("\t")]
+        # A shell's echo may have written the two characters instead of the tab.
+        return lambda line: [cell.strip() for cell in line.split("\t" if "\t" in line else r"\t")]
     if separator == "|":
         return lambda line: [cell.strip() for cell in line.strip().strip("|").split("|")]
     if separator in ",;":
@@ -152,11 +186,15 @@ def _spaces(first: str) -> Callable[[str], list[str]]:
 
 
 def _json_lines(lines: list[tuple[int, str]], name: str) -> Cells:
-    """One object a line; the columns are all keys in the order they appear."""
+    """One object a line; the columns are all keys in the order they appear.
+
+    An object that only configures says what the metric of the rows below it is.
+    """
     objects: list[tuple[int, dict[str, str]]] = []
     problems = []
     header: dict[str, None] = {}
-    config: dict[str, str] = {}
+    stated: dict[str, Direction] = {}
+    metric = ""
     for n, line in lines:
         try:
             values = _flat(json.loads(line))
@@ -164,11 +202,14 @@ def _json_lines(lines: list[tuple[int, str]], name: str) -> Cells:
             reason = one_line(str(error))[:80]
             problems.append(Problem(n, 1, f"expected a JSON object, found {reason}", True))
             continue
+        if "config" in (values.get("type"), values.get("kind")) or values.get("kind") == "init":
+            metric = values.get("metricName") or values.get("metric") or ""
+            way = _way("direction " + (values.get("bestDirection") or values.get("direction", "")))
+            stated |= {metric: way} if way is not None else {}
+            values = {"status": "config", "description": values.get("name", "")}
+        if metric:
+            values = {"metricName": metric, **values}
         header.update(dict.fromkeys(values))
-        if values.get("type") == "config":
-            config = values
-            values = {"status": "config", "description": values.get("name", ""), **values}
-            header.update(dict.fromkeys(values))
         objects.append((n, values))
         if len(header) > MAX_CELLS:
             raise DataError(f"{name}: line {n}: expected at most {MAX_CELLS} keys, found more")
@@ -176,7 +217,7 @@ def _json_lines(lines: list[tuple[int, str]], name: str) -> Cells:
         raise DataError(f"{name}: {problems[0]}")
     names = list(header)
     rows = [(n, [values.get(key, "") for key in names]) for n, values in objects]
-    return Cells(names, rows, "{", ["each line is a JSON object"], problems, config)
+    return Cells(names, rows, "{", ["each line is a JSON object"], problems, stated)
 
 
 def _flat(value: Any) -> dict[str, str]:

@@ -1,181 +1,163 @@
-"""Columns of a log: recognised by their names, and by what stands in them."""
+"""Columns of a log: recognised by name, by what stands in them, and by the author's decisions.
 
-import math
+A column is read where name and decisions leave one reading.  Where two stay possible, the
+error names both and the option that settles it.
+"""
+
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.logs.table import RowStatus, first_of, quoted
+from ratchet.logs.words import (
+    MISSING,
+    NO_DECISION,
+    RATE,
+    REASON,
+    TIME_PER,
+    direction_of,
+    is_number,
+    normal_name,
+    readable_number,
+    status_of,
+)
 from ratchet.records.records import Direction
 from ratchet.records.results_table import MEMORY_COLUMN
 
-_STATUS_WORDS: Mapping[RowStatus, str] = {
-    RowStatus.KEEP: """keep keeps kept best accept accepted approve approved merge merged improved
-        improvement win winner success confirmed adopted adopt committed promote promoted strong""",
-    RowStatus.DISCARD: """discard discarded drop dropped revert reverted reject rejected rollback
-        neutral parked park worse regression regressed marginal undo undone abandoned loss lost
-        failed_gate no_improvement not_kept""",
-    RowStatus.CRASH: """crash crashed oom timeout timedout error errored invalid fail failed failure
-        killed nan diverged aborted abort tampered no_json checks_failed exception broken
-        no_metric guard_failed""",
-    RowStatus.BASELINE: "baseline base reference initial",
-    RowStatus.PENDING: """pending running retest rerun inconclusive queued started todo
-        in_progress unknown open waiting tbd""",
-    RowStatus.NOTE: """note notes info comment skip skipped blocked done complete completed analysis
-        research config summary milestone screen""",
-}
+STATUS_NAMES = str.split(
+    "status decision verdict outcome kept keep accepted promoted action result state"
+)
+_DECIDING = STATUS_NAMES.index("action")
+FLAG_NAMES = {"kept", "keep", "accepted", "promoted", "is_best", "improved"}
+_STATUS_END = re.compile(r"_(status|decision|verdict)$")
 
-STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in words.split()}
-
-FLAGS = {
-    **dict.fromkeys(("true", "yes", "y", "1", "t", "✓", "✅"), RowStatus.KEEP),
-    **dict.fromkeys(("false", "no", "n", "0", "f", "✗", "❌"), RowStatus.DISCARD),
-}
-
-_NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
-_WORD = re.compile(r"[a-z]+")
-_words = str.split
-STATUS_NAMES = _words("status decision verdict outcome kept keep accepted action result state")
-FLAG_NAMES = {"kept", "keep", "accepted", "is_best", "improved"}
-
-COMMIT_NAMES = _words("""commit git_commit commit_hash commit_sha sha git_sha hash solver_sha
+COMMIT_NAMES = str.split("""commit git_commit commit_hash commit_sha sha git_sha hash solver_sha
     config_id run_id experiment_id exp_id experiment exp id run trial gen generation iteration iter
-    nnn number name tag round""")
+    nnn number name tag round cycle""")
 
-DESCRIPTION_NAMES = _words("""description desc hypothesis change changes summary insight notes note
-    comment comments message idea title what details flags""")
+DESCRIPTION_NAMES = str.split("""description desc hypothesis change changes change_summary summary
+    insight notes note comment comments message idea agent_idea title what details flags""")
 
-AGENT_NAMES = _words("agent agent_id agent_name worker worker_id actor author gpu")
-METRIC_LABELS = {"metric", "metric_name"}
-VALUE_NAMES = ("value", "metric_value", "result", "score")
-MEMORY_NAME = re.compile(r"(^|_)(mem|memory|vram|ram)(_|$)")
+AGENT_NAMES = str.split("agent agent_id agent_name worker worker_id actor author gpu")
+METRIC_LABELS = ("metric", "metric_name", "metricname", "target", "objective")
+SUBJECT_NAMES = (*METRIC_LABELS, "task", "benchmark", "dataset", "problem", "suite", "env")
+VALUE_NAMES = str.split("value metric_value metric result score")
+MEMORY_NAME = re.compile(r"(^|_)(mem|memory|vram|ram|rss)(_|$)")
 
-# Columns that count, date or describe a run; a metric only if nothing else is.
-NOT_A_METRIC = re.compile(
-    r"(^|_)(n|num|count|steps?|epochs?|samples?|seeds?|rounds?|runs?|iters?|iterations?|"
-    r"times?|timestamp|date|params?|batch|size|threshold|before|delta|diff|lr|depth|tokens|"
-    r"hours?|minutes?|mins?|seconds?|secs?|duration|mhz|segment|confidence|id|line|lines|gen|"
-    r"trades|layers?|width|cost|usd|baseline|prev|previous|parent|std|sd|stdev|rank)(_|$)"
+PREFERRED = str.split("val_bpb metric_after metric val_loss objective fitness score value")
+_METRIC_NAME = re.compile(r"(primary_|main_)?metric(_(after|value|new|[a-z]{1,2}))?")
+# What a run used, how it was set up, or when it was: a metric only where nothing else is.
+_RESOURCE = re.compile(
+    r"^(n|num|train|training|compile|build)_|(^|_)(n|num|count|counts|steps?|epochs?|samples?|"
+    r"seeds?|rounds?|runs?|iters?|iterations?|times?|timestamp|date|params?|batch|size|threshold|"
+    r"lr|depth|tokens|hours?|minutes?|mins?|seconds?|secs?|s|duration|elapsed|mhz|segment|id|line|"
+    r"lines|loc|gen|trades|layers?|width|cost|usd|rank|bytes|[kmg]i?b|mfu|artifact)(_([kmgb]|s|mib|"
+    r"[mg]b))?$"
 )
-
-PREFERRED = _words("val_bpb metric_after metric val_loss objective fitness score value")
-
-_LOWER = set(
-    _words("""bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
-        latency seconds secs ms time cost regret entropy drawdown dd nrmse brier ece size bytes
-        memory mem vram energy bits gap violations misses divergence distance lpips flops params""")
+_TIME_UNIT = re.compile(r"_(ms|us|µs|ns)$")
+# Another column's value of an earlier row, its difference to one, or how sure it is.
+_DERIVED = re.compile(
+    r"(^|_)(delta|diff|difference|improvement|before|old|prev|previous|last|parent|baseline|"
+    r"control|incumbent|confidence|std|sd|stdev|stderr|sem|p_value|pvalue)(_|$)"
 )
+_HELD_OUT = ("val_", "valid_", "test_", "eval_")
+_BEST = re.compile(r"(^|_)(best|so_far)(_|$)")
 
-_HIGHER = set(
-    _words("""acc accuracy score auc auroc auprc f1 f2 r2 psnr ssim sharpe sortino calmar reward
-        rewards profit pnl success win wins map map50 recall precision bleu rouge meteor cider
-        throughput tps qps fps mfu iou miou dice return returns elo gain speedup pass passed
-        correct ndcg mrr fitness tok toks corr correlation spearman pearson kappa mcc solved rating
-        ic jaccard coverage utility likelihood hits""")
-)
+_ENOUGH_KEEPS = 5
+"""So many steps between kept values tell a direction; fewer may be chance."""
 
-MISSING = {"", "n/a", "–", "—", "∞"} | set(
-    _words("""- -- --- na nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
-        timeout error fail failed failure invalid tbd ? pending running skipped""")
-)
+_ONE_WAY = 0.9
+"""Share of steps that must go one way, to be clear."""
 
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)
-_UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
+_NO_WAY = 0.75
+"""Below this share of steps one way, kept values are no records."""
 
 
-def normal_name(text: str) -> str:
-    """A column's name as compared: lower case, words joined by underscores."""
-    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("|*`\"'# ")).strip("_")
+class Votes(Frozen):
+    """How the author decided about values.
 
-
-def status_of(text: str, flag: bool = False) -> RowStatus | None:
-    """Meaning of a status cell; ``None`` where it says nothing clear.
-
-    The first known word decides, unless the leading words contradict each
-    other; ``not`` before a keep makes it a discard.  An empty cell is pending.
+    Steps from the incumbent's value to the next, of kept and of discarded rows, down
+    and up, and pairs of kept rows whose later value is lower and higher.
     """
-    plain = text.strip().lower()
-    if plain.strip("-–—*` ") == "":
-        return RowStatus.PENDING
-    if flag and plain in FLAGS:
-        return FLAGS[plain]
-    whole = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    if whole in STATUSES:
-        return STATUSES[whole]
-    # What follows in brackets or after a colon is the author's reason.
-    words = _WORD.findall(re.split(r"[(\[:;,—–/]", plain, maxsplit=1)[0])[:4]
-    if whole.startswith(("checks_failed", "no_json")):
-        return RowStatus.CRASH
-    meant = [STATUSES[word] for word in words if word in STATUSES]
-    if words and words[0] in _NEGATIONS:
-        return RowStatus.DISCARD if RowStatus.KEEP in meant else None
-    if not words or words[0] not in STATUSES:
-        return None
-    if words[0] == "confirmed" and len(meant) > 1:
-        meant = meant[1:]
-    leading = {STATUSES[word] for word in words[:2] if word in STATUSES}
-    if {RowStatus.KEEP, RowStatus.DISCARD} <= leading and words[0] != "confirmed":
-        return None
-    return meant[0]
+
+    keep_down: int
+    keep_up: int
+    drop_down: int
+    drop_up: int
+    pairs_down: int
+    pairs_up: int
+
+    @property
+    def keeps(self) -> int:
+        """Number of kept rows that changed the value."""
+        return self.keep_down + self.keep_up
+
+    @property
+    def total(self) -> int:
+        """Number of rows that the author decided, with another value than the incumbent's."""
+        return self.keeps + self.drop_down + self.drop_up
+
+    def share(self, direction: Direction) -> float:
+        """Share of steps or of pairs of kept rows, whichever is larger, that fit a direction."""
+        down = (self.keep_down, self.keep_up), (self.pairs_down, self.pairs_up)
+        fits = [fit if direction is Direction.MINIMIZE else fit[::-1] for fit in down]
+        return max(fit / ((fit + against) or 1) for fit, against in fits)
+
+    def fit(self, direction: Direction) -> float:
+        """Share of steps of kept and of discarded rows that fit a direction."""
+        down = self.keep_down + self.drop_up
+        return (down if direction is Direction.MINIMIZE else self.total - down) / (self.total or 1)
+
+    @property
+    def clear(self) -> Direction | None:
+        """Direction of the kept rows where they speak clearly."""
+        best = max(Direction, key=self.share)
+        return best if self.keeps >= _ENOUGH_KEEPS and self.share(best) >= _ONE_WAY else None
+
+    @property
+    def likely(self) -> Direction | None:
+        """Direction of all decisions, where kept and discarded rows agree."""
+        best = max(Direction, key=self.fit)
+        enough = self.total > self.keeps >= 2 and self.total >= _ENOUGH_KEEPS
+        return best if enough and self.share(best) == 1 and self.fit(best) >= _ONE_WAY else None
+
+    def contradicts(self, direction: Direction) -> bool:
+        """Whether the decisions, too few to be clear, mostly go the other way."""
+        other = next(way for way in Direction if way is not direction)
+        kept = self.keeps >= 2 and self.share(other) >= _NO_WAY > self.share(direction)
+        every = self.total >= _ENOUGH_KEEPS and self.fit(other) >= _NO_WAY
+        return kept or (every and self.keeps > 0 and self.share(other) > self.share(direction))
 
 
-def number_of(text: str) -> float | None:
-    """A cell's finite number; ``None`` for a marker that there is none.
-
-    Percent signs and emphasis are passed over.  Raises :class:`ValueError`
-    for anything else: what looks nearly like a number is not guessed at.
-    """
-    plain = text.strip().strip("*`").strip()
-    if plain.lower() in MISSING:
-        return None
-    if plain.endswith("%"):
-        plain = plain[:-1].rstrip()
-    if _GROUPED.fullmatch(plain):
-        plain = plain.replace(",", "")
-    if not _NUMBER.fullmatch(plain):
-        raise ValueError(text)
-    value = float(plain)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell is a finite number."""
-    try:
-        return number_of(text) is not None
-    except ValueError:
-        return False
-
-
-def memory_of(text: str, name: str) -> float | None:
-    """Gigabytes in a memory cell, by its own unit or by the column's name.
-
-    Raises :class:`ValueError` for what is neither a number nor a marker.
-    """
-    unit = _UNIT.search(text.strip())
-    value = number_of(text.strip()[: unit.start()] if unit else text)
-    if value is None:
-        return None
-    suffix = unit.group(1).lower() if unit else name.lower()
-    mega = suffix in ("m", "mb", "mib") if unit else suffix.endswith(("_mb", "_mib"))
-    gigabytes = value / 1024 if mega else value
-    return gigabytes if gigabytes > 0 else None
-
-
-def direction_of(name: str) -> Direction | None:
-    """Direction of a metric by its name; ``None`` where it does not say."""
-    words = [w for w in re.split(r"[^a-z0-9]+", name.lower()) if w]
-    # The last telling word names the quantity: loss_gain is a gain.
-    for word in reversed(words):
-        if word in _LOWER or word.endswith(("loss", "error", "err")):
-            return Direction.MINIMIZE
-        if word in _HIGHER or word.endswith(("acc", "accuracy", "score")):
-            return Direction.MAXIMIZE
-    return None
+def votes_of(rows: Iterable[tuple[float | None, RowStatus | None]]) -> Votes:
+    """How the author decided about values, in the log's order."""
+    steps: Counter[tuple[RowStatus, bool]] = Counter()
+    incumbent = None
+    kept: list[float] = []
+    down = up = 0
+    for value, status in rows:
+        if value is None or status in (None, RowStatus.CRASH, RowStatus.NOTE):
+            continue
+        if incumbent is not None and value != incumbent:
+            steps[status, value < incumbent] += 1
+        if incumbent is None or status in (RowStatus.KEEP, RowStatus.BASELINE):
+            incumbent = value
+        if status is RowStatus.KEEP:
+            down += len(kept) - bisect_right(kept, value)
+            up += bisect_left(kept, value)
+            insort(kept, value)
+    keep, drop = RowStatus.KEEP, RowStatus.DISCARD
+    kept_steps, dropped = (
+        (steps[keep, True], steps[keep, False]),
+        (steps[drop, True], steps[drop, False]),
+    )
+    return Votes(*kept_steps, *dropped, down, up)
 
 
 _SAMPLE = 400
@@ -184,12 +166,20 @@ _SAMPLE = 400
 _STATED = 0.5
 """Share of filled cells that must read as a status in a column named for it."""
 
+_DECIDED = 0.3
+"""Share of them that must be decisions; that runs ended says nothing about what was kept."""
+
+_CERTAIN = 0.9
+"""The same share in a column whose name does not say so."""
+
 
 class Columns(Frozen):
     """Places of the columns in a row, from 0; ``None`` where there is none.
 
-    ``label`` is a column that names the metric of each row and ``own`` says
-    that the table is in Karpathy's five columns, where 0.000000 is no metric.
+    ``label`` is a column that says what each row is about, ``about`` what the
+    rows that count are about, ``words`` what the user's own status words mean
+    and ``own`` says that the table is in Karpathy's five columns, where 0.000000
+    is no metric.
     """
 
     names: tuple[str, ...]
@@ -201,8 +191,10 @@ class Columns(Frozen):
     description: int | None
     agent: int | None
     label: int | None = None
+    about: str = ""
     flag: bool = False
     own: bool = False
+    words: Mapping[str, RowStatus] = {}
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -214,64 +206,177 @@ class Columns(Frozen):
 def find_columns(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
-    metric: str | None,
-    config_metric: str | None,
     name: str,
+    metric: str | None = None,
+    status: Sequence[str] = (),
+    label: str | None = None,
 ) -> Columns:
     """Recognise the columns of a table.
 
-    ``metric`` is the user's choice and ``config_metric`` what the file itself
-    calls its column ``metric``.  Raises :class:`DataError` where no column can
-    be the status or the metric, or the user's choice is none of them.
+    ``metric`` is the user's choice of a column, ``status`` that of a column and
+    ``WORD=MEANING`` of the author's status words, and ``label`` what the rows
+    that count are about.  Raises :class:`DataError` where no column can be the
+    status or the metric, two can, or the user's choice is none of them.
     """
-    sample = rows[:_SAMPLE]
     names = tuple(one_line(text).strip("|*`\"' ") for text in header)
+    # Rows of another width may have other columns.
+    whole = [row for row in rows if len(row) == len(names)]
+    sample = (whole if len(whole) >= max(3, 0.1 * len(rows)) else rows)[:_SAMPLE]
+    words = dict(_word(text, name) for text in status if "=" in text)
+    stated = next((text for text in status if "=" not in text), None)
     own = ("commit", MEMORY_COLUMN, "status", "description")
-    if len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1]):
-        return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
-    finder = _Finder(names, sample, name)
-    status = finder.status()
-    commit = finder.named(COMMIT_NAMES, besides=(status,))
-    description = finder.named(DESCRIPTION_NAMES, besides=(status, commit))
-    agent = finder.named(AGENT_NAMES, besides=(status, commit, description))
+    five = len(names) == 5 and (names[0], *names[2:]) == own
+    if five and metric in (None, names[1]) and stated in (None, "status") and label is None:
+        return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True, words=words)
+    finder = _Finder(names, sample, name, words)
+    place = finder.chosen(stated) if stated is not None else finder.status()
+    flag = finder.plain[place] in FLAG_NAMES
+    commit = finder.named(COMMIT_NAMES, besides=(place,))
+    description = finder.named(DESCRIPTION_NAMES, besides=(place, commit))
+    agent = finder.named(AGENT_NAMES, besides=(place, commit, description))
     memory = finder.memory()
-    taken = (status, commit, description, agent, memory)
-    label = finder.label() if metric is None and config_metric is None else None
-    place = finder.metric(metric, taken, label)
-    metric_name = names[place]
-    if label is not None:
-        metric_name = finder.most_frequent(label)
-    elif config_metric and normal_name(metric_name) == "metric":
-        metric_name = config_metric
+    labels, about = finder.label(label, metric)
+    taken = (place, commit, description, agent, memory, labels)
+    finder.decisions = [status_of(row[place], flag, words) for row in finder.full(place)]
+    finder.decided = finder.full(place)
+    value = finder.metric(metric, taken, labels)
+    named = labels is not None and finder.plain[labels] in METRIC_LABELS
     return Columns(
         names=names,
-        metric=place,
-        metric_name=metric_name,
-        status=status,
+        metric=value,
+        metric_name=about if named and finder.plain[value] in VALUE_NAMES else names[value],
+        status=place,
         commit=commit,
-        memory=None if memory == place else memory,
+        memory=None if memory == value else memory,
         description=description,
         agent=agent,
-        label=label,
-        flag=normal_name(names[status]) in FLAG_NAMES,
+        label=labels,
+        about=about,
+        flag=flag,
+        words=words,
         assumptions=tuple(finder.assumptions),
     )
+
+
+def _word(text: str, file: str) -> tuple[str, RowStatus]:
+    word, _, meaning = text.partition("=")
+    try:
+        return word.strip().lower(), RowStatus(meaning.strip().lower())
+    except ValueError:
+        raise DataError(
+            f"{file}: expected a status word and its meaning ({', '.join(RowStatus)}), such as "
+            f"{one_line(word)[:30]}=keep, found {quoted(text)}"
+        ) from None
+
+
+class _Candidate(Frozen, dict=True):
+    """A column of numbers that may be the metric; ``kept`` are its values in kept rows."""
+
+    place: int
+    plain: str
+    values: tuple[float | None, ...]
+    decisions: tuple[RowStatus | None, ...]
+
+    @cached_property
+    def votes(self) -> Votes:
+        """What the author decided about these values."""
+        return votes_of(zip(self.values, self.decisions, strict=True))
+
+    @cached_property
+    def kind(self) -> int:
+        """By its name: 0 a usual metric, 1 a quality, 2 unknown, 3 a resource, 4 derived."""
+        plain = self.plain
+        if _DERIVED.search(plain):
+            return 4
+        if plain in PREFERRED or _METRIC_NAME.fullmatch(plain):
+            return 0
+        if RATE.search(plain) or TIME_PER.search(plain):
+            return 1
+        if _RESOURCE.search(plain):
+            return 3
+        if plain.startswith(_HELD_OUT):
+            return 1
+        return (
+            2
+            if (_BEST.search(plain) or _TIME_UNIT.search(plain)) or direction_of(plain) is None
+            else 1
+        )
+
+    @property
+    def fit(self) -> float:
+        """Share of all decisions that fit the better direction."""
+        return max(map(self.votes.fit, Direction))
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether many kept rows are no records of it."""
+        votes = self.votes
+        enough = votes.keeps >= _ENOUGH_KEEPS
+        return enough and max(votes.share(way) for way in Direction) < _NO_WAY
+
+    def why_not(self) -> str:
+        """Why its values cannot be a metric, whatever its name is; empty if they can."""
+        pairs = list(zip(self.values, self.decisions, strict=True))
+        runs = [v for v, s in pairs if s not in (RowStatus.CRASH, RowStatus.NOTE)]
+        values = [value for value in runs if value is not None]
+        if len(values) < 0.5 * len(runs):
+            return f"is filled in {len(values)} of {len(runs)} rows"
+        if len(values) >= 3 and len(set(values)) == 1:
+            return "is constant"
+        kept = [v for v, s in pairs if s is RowStatus.KEEP]
+        empty = sum(not value for value in kept)
+        if self.kind >= 2 and 2 * empty > len(kept) >= 3:
+            return f"is 0 or missing in {empty} of {len(kept)} kept rows"
+        every = [value for value in self.values if value is not None]
+        steps = [b - a for a, b in pairwise(every)]
+        unkept = [s for s in self.decisions if s is RowStatus.DISCARD]
+        counts = sum(step == 1 for step in steps) >= 0.8 * len(steps)
+        if len(steps) >= 3 and (counts or (len(unkept) > 1 and all(step > 0 for step in steps))):
+            return "counts the rows"
+        later = list(zip(self.values, self.values[1:], self.decisions[1:], strict=False))
+        same = [a == b for a, b, s in later if s is RowStatus.DISCARD and None not in (a, b)]
+        if len(same) >= 3 and sum(same) >= _CERTAIN * len(same):
+            return "repeats the value before it in rows that were not kept"
+        return ""
 
 
 class _Finder:
     """Looks for columns in a header and a sample of rows."""
 
-    def __init__(self, names: tuple[str, ...], rows: Sequence[Sequence[str]], file: str) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        rows: Sequence[Sequence[str]],
+        file: str,
+        words: Mapping[str, RowStatus],
+    ) -> None:
         self.names = names
         self.plain = [normal_name(name) for name in names]
         self.rows = rows
         self.file = file
+        self.words = words
         self.assumptions: list[str] = []
+        self.decided: Sequence[Sequence[str]] = ()
+        self.decisions: list[RowStatus | None] = []
+
+    def full(self, place: int) -> list[Sequence[str]]:
+        """Rows that reach a column."""
+        return [row for row in self.rows if place < len(row)]
 
     def cells(self, place: int) -> list[str]:
         """Filled cells of a column."""
-        column = (row[place].strip() for row in self.rows if place < len(row))
-        return [cell for cell in column if cell]
+        return [cell for row in self.full(place) if (cell := row[place].strip())]
+
+    def fault(self, expected: str) -> DataError:
+        """The error that names the file, and what was expected of its columns."""
+        return DataError(f"{self.file}: line 1, column 1: expected {expected}")
+
+    def chosen(self, name: str) -> int:
+        """The column of the user's choice."""
+        plain = normal_name(name)
+        if plain not in self.plain:
+            raise self.fault(f"a column {quoted(name)}, found {_listed(self.names)}")
+        return self.plain.index(plain)
 
     def named(self, known: Sequence[str], besides: tuple[int | None, ...]) -> int | None:
         """The column of the first known name."""
@@ -281,96 +386,228 @@ class _Finder:
                     return place
         return None
 
-    def _stated(self, place: int) -> float:
+    def _decisions(self, place: int) -> tuple[float, float, set[RowStatus]]:
+        """Share of a column's cells that are status words, that are decisions, and which ones."""
+        texts = [text.lower() for text in self.cells(place) if text.strip("-–—*` ")]
+        heads = [REASON.split(text, maxsplit=1)[0].strip() for text in texts]
+        if len({*heads}) > max(8, len(texts) / 3):
+            return 0.0, 0.0, set()
         flag = self.plain[place] in FLAG_NAMES
-        cells = self.cells(place)
-        known = sum(status_of(cell, flag) is not None for cell in cells)
-        return known / len(cells) if cells else 0.0
+        short = [text for text, head in zip(texts, heads, strict=True) if len(head.split()) <= 4]
+        meant = {text: status_of(text, flag, self.words) for text in {*short}}
+        known = [text for text in short if meant[text] is not None]
+        told = [text for text in known if text in self.words or text not in NO_DECISION]
+        kinds = {status for text in told if (status := meant[text]) is not None}
+        return len(known) / max(len(texts), 1), len(told) / max(len(texts), 1), kinds
 
     def status(self) -> int:
         """The column that says what was kept."""
-        for word in STATUS_NAMES:
-            for place, plain in enumerate(self.plain):
-                if plain == word and self._stated(place) >= _STATED:
-                    return place
-        raise DataError(
-            f"{self.file}: line 1, column 1: expected a column that says what was kept "
-            f"(status, decision, verdict, kept), found {_listed(self.names)}"
+        found = {place: self._decisions(place) for place in range(len(self.names))}
+        named = [p for word in STATUS_NAMES for p, plain in enumerate(self.plain) if plain == word]
+        named += [p for p, plain in enumerate(self.plain) if _STATUS_END.search(plain)]
+        stated = [p for p in named if found[p][0] >= _STATED]
+        kinds = {RowStatus.KEEP, RowStatus.DISCARD}, {RowStatus.BASELINE, RowStatus.PENDING}
+        enough = [p for p in stated if found[p][1] >= _DECIDED]
+        for telling in ([p for p in enough if kind & found[p][2]] for kind in kinds):
+            if telling:
+                others = [p for p in telling[1:] if self.plain[p] in STATUS_NAMES[:_DECIDING]]
+                self._agree(telling[0], others)
+                return telling[0]
+        sure = [
+            place
+            for place, (_, share, decided) in found.items()
+            if share >= _CERTAIN and kinds[0] <= decided
+        ]
+        if len(sure) == 1:
+            self.assumptions.append(f"{quoted(self.names[sure[0]])} says what was kept")
+            return sure[0]
+        if sure:
+            raise self.fault(
+                "one column that says what was kept, found "
+                f"{_listed(self.names[p] for p in sure)}; choose one with --status"
+            )
+        if named:
+            raise self.fault(self._no_decisions(named[0]))
+        raise self.fault(
+            "a column that says what was kept (status, decision, verdict, kept), found "
+            f"{_listed(self.names)}; name one with --status"
         )
+
+    def _no_decisions(self, place: int) -> str:
+        texts = self.cells(place)
+        found = first_of((f"{one_line(text)[:30]!r}" for text in dict.fromkeys(texts)), 5)
+        return (
+            f"decisions in the column {quoted(self.names[place])} (keep, discard, crash), found "
+            f"{found or 'only empty cells'}; choose another of {_listed(self.names)} with --status "
+            "COLUMN, or say what a word means: --status WORD=keep"
+        )
+
+    def _agree(self, place: int, others: Sequence[int]) -> None:
+        """Refuse two columns of decisions that contradict each other."""
+        flags = [plain in FLAG_NAMES for plain in self.plain]
+        both = {RowStatus.KEEP, RowStatus.DISCARD}
+        for other in others:
+            pairs = [
+                {status_of(row[p], flags[p], self.words) for p in (place, other)}
+                for row in self.full(max(place, other))
+            ]
+            if sum(pair == both for pair in pairs) > 0.1 * len(pairs):
+                raise self.fault(
+                    f"one column that says what was kept, found {quoted(self.names[place])} and "
+                    f"{quoted(self.names[other])}, which differ; choose one with --status"
+                )
 
     def memory(self) -> int | None:
         """The column of the peak memory, in gigabytes if there is a choice."""
         found = [p for p, plain in enumerate(self.plain) if MEMORY_NAME.search(plain)]
         return min(found, key=lambda p: (not self.plain[p].endswith("gb"), p), default=None)
 
-    def label(self) -> int | None:
-        """A column ``metric`` that holds names, where another holds the values."""
+    def label(self, chosen: str | None, metric: str | None) -> tuple[int | None, str]:
+        """A column that says what each row is about, and what the rows that count are about.
+
+        Names of metrics count where another column holds the values; of tasks,
+        targets and the like only what the user chose.
+        """
+        found = []
         for place, plain in enumerate(self.plain):
             cells = self.cells(place)
-            words_only = cells and not any(is_number(cell) for cell in cells)
-            if plain in METRIC_LABELS and words_only and self._values(place) is not None:
-                return place
-        return None
+            if plain in SUBJECT_NAMES and cells and not any(is_number(cell) for cell in cells):
+                found.append((place, cells))
+        if chosen is not None:
+            for place, cells in found:
+                if chosen in cells:
+                    return place, one_line(chosen)
+            known = first_of(dict.fromkeys(one_line(c)[:40] for _, each in found for c in each), 8)
+            raise self.fault(f"rows about {quoted(chosen)} (--label), found {known or 'no labels'}")
+        for place, cells in found:
+            values = self.named(VALUE_NAMES, besides=(place,))
+            others = {*cells} - {one_line(metric or "")}
+            if self.plain[place] in METRIC_LABELS and values is not None and metric is None:
+                return place, self._most_frequent(place, cells)
+            if len(cells) > len(others) >= 2 and self.plain[place] not in METRIC_LABELS[:3]:
+                self.assumptions.append(
+                    f"rows are about {len(others)} of {quoted(self.names[place])}; read as one "
+                    "session (choose one with --label)"
+                )
+        return None, ""
 
-    def _values(self, label: int) -> int | None:
-        return self.named(VALUE_NAMES, besides=(label,))
-
-    def most_frequent(self, place: int) -> str:
-        """The metric that most rows are about; of equals the first."""
-        cells = self.cells(place)
-        name = max(dict.fromkeys(cells), key=cells.count)
-        others = len(set(cells)) - 1
-        if others:
-            self.assumptions.append(f"rows of {others} metrics other than {name} are not judged")
-        return one_line(name)
-
-    def _numeric(self, place: int) -> bool:
-        cells = self.cells(place)
-        return sum(is_number(cell) for cell in cells) > len(cells) * 0.2
+    def _most_frequent(self, place: int, cells: Sequence[str]) -> str:
+        """The metric that most rows are about."""
+        counts = sorted(((cells.count(cell), cell) for cell in dict.fromkeys(cells)), reverse=True)
+        names = [name for _, name in counts]
+        if len(counts) > 1 and counts[0][0] < 2 * counts[1][0]:
+            raise self.fault(
+                f"rows about one metric, found {_listed(names)} in {quoted(self.names[place])}; "
+                "choose one with --label"
+            )
+        if len(counts) > 1:
+            said = f"rows of {len(counts) - 1} metrics other than {one_line(names[0])}"
+            self.assumptions.append(f"{said} are not judged (choose with --label)")
+        return one_line(names[0])
 
     def metric(
         self, chosen: str | None, taken: tuple[int | None, ...], label: int | None = None
     ) -> int:
-        """The column of the metric."""
+        """The column of the metric.
+
+        Columns that cannot be it are left out.  Of the others the leftmost and
+        the one with the better name compete, and the author's decisions settle
+        between the two, and against both.
+        """
         if chosen is not None:
-            return self._chosen(chosen)
-        values = self._values(label) if label is not None else None
+            return self.chosen(chosen)
+        values = self.named(VALUE_NAMES, besides=(label,)) if label is not None else None
         if values is not None:
             return values
-        free = [p for p in range(len(self.names)) if p not in taken and self._numeric(p)]
-        plain = [p for p in free if not NOT_A_METRIC.search(self.plain[p])]
-        if not free:
-            raise DataError(
-                f"{self.file}: line 1, column 1: expected a column of numbers that is the "
-                f"metric, found {_listed(self.names)}; name it with --metric"
+        free = [c for p in range(len(self.names)) if p not in taken and (c := self._candidate(p))]
+        reasons = {c.place: c.why_not() for c in free}
+        left = [c for c in free if not reasons[c.place]] or free
+        usual = [c for c in left if c.kind <= 2]
+        rest = usual or [c for c in left if c.kind == 3]
+        rest = rest or [c for c in left if c.votes.clear]
+        if not rest:
+            raise self._no_metric([self.names[c.place] for c in free])
+        pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
+        # Authors write the metric first; where the first cannot be it, none is known to be.
+        first = next((c for c in free if c.kind <= 1), pick)
+        if reasons[first.place] and pick.kind and len(rest) > 1 and not pick.votes.clear:
+            raise self._two(pick, next(c for c in rest if c is not pick))
+        rivals = [c for c in left if c.kind <= 3 and c.votes.clear]
+        if pick.is_denied and rivals:
+            rival = min(rivals, key=lambda c: (c.kind, c.place))
+            if rival.kind == 3:
+                raise self._two(pick, rival)
+            pick = rival
+        elif not usual and len(rest) > 1 and not pick.votes.clear:
+            raise self._two(pick, next(c for c in rest if c is not pick))
+        self._say(pick, left, reasons)
+        return pick.place
+
+    def _candidate(self, place: int) -> _Candidate | None:
+        """A column that holds numbers, or ``None``.
+
+        Raises :class:`DataError` for one that is named as the metric and holds numbers in words.
+        """
+        cells = [cell for cell in self.cells(place) if cell.lower() not in MISSING]
+        numbers = sum(is_number(cell) for cell in cells)
+        if numbers > 0.5 * len(cells):
+            values = (
+                readable_number(row[place]) if place < len(row) else None for row in self.decided
             )
-        place = min(plain or free, key=self._rank)
-        others = [self.names[p] for p in plain if p != place]
+            return _Candidate(place, self.plain[place], tuple(values), tuple(self.decisions))
+        odd = [cell for cell in cells if re.match(r"[+-]?\d[\d.,]*\s*\S", cell)]
+        if _METRIC_NAME.fullmatch(self.plain[place]) and len(odd) > 0.5 * len(cells):
+            raise self.fault(
+                f"numbers in the column {quoted(self.names[place])}, found {quoted(odd[0])}; name "
+                "a column of numbers with --metric"
+            )
+        return None
+
+    def _settled(self, first: _Candidate, named: _Candidate) -> _Candidate:
+        """The leftmost column or the one with the better name."""
+        if first is named:
+            return first
+        clear = [c for c in (first, named) if c.votes.clear is not None]
+        if clear:
+            return clear[0]
+        if named.kind == 0 and (first.kind == 2 or named.plain.startswith("val")):
+            return named
+        better, worse = sorted((first, named), key=lambda c: c.fit, reverse=True)
+        enough = min(first.votes.total, named.votes.total) >= 8
+        if enough and better.fit - worse.fit >= 0.15:
+            return better
+        raise self._two(first, named)
+
+    def _two(self, one: _Candidate, other: _Candidate) -> DataError:
+        one, other = sorted((one, other), key=lambda c: c.place)
+        names = quoted(self.names[one.place]), quoted(self.names[other.place])
+        return self.fault(
+            f"one column that is the metric, found {names[0]} and {names[1]}, and the kept rows do "
+            f"not tell which; choose one with --metric {one_line(self.names[one.place])[:60]}"
+        )
+
+    def _no_metric(self, numeric: Sequence[str]) -> DataError:
+        derived = f" ({_listed(numeric)} hold differences or earlier values)" if numeric else ""
+        return self.fault(
+            f"a column of numbers that is the metric, found {_listed(self.names)}{derived}; "
+            "name it with --metric"
+        )
+
+    def _say(
+        self, pick: _Candidate, left: Sequence[_Candidate], reasons: Mapping[int, str]
+    ) -> None:
+        others = [self.names[c.place] for c in left if c is not pick and c.kind <= 2]
         if others:
             self.assumptions.append(
-                f"the metric is {quoted(self.names[place])}, not {_listed(others)} "
+                f"the metric is {quoted(self.names[pick.place])}, not {_listed(others)} "
                 "(choose with --metric)"
             )
-        return place
-
-    def _chosen(self, chosen: str) -> int:
-        plain = normal_name(chosen)
-        if plain not in self.plain:
-            raise DataError(
-                f"{self.file}: line 1, column 1: expected a column {quoted(chosen)}, "
-                f"found {_listed(self.names)}"
-            )
-        return self.plain.index(plain)
-
-    def _rank(self, place: int) -> tuple[int, int]:
-        """Known metrics first, then validation, then names with a direction."""
-        plain = self.plain[place]
-        if plain in PREFERRED:
-            return PREFERRED.index(plain), place
-        known = direction_of(plain) is not None
-        held_out = plain.startswith(("val_", "valid_", "test_", "eval_"))
-        return len(PREFERRED) + 2 - held_out - known, place
+        for place, reason in reasons.items():
+            if reason and place != pick.place and place < pick.place:
+                self.assumptions.append(
+                    f"{quoted(self.names[place])} is not the metric: it {reason}"
+                )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return first_of((one_line(name)[:40] for name in names), 12)

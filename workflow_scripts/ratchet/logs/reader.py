@@ -3,22 +3,21 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line, strip_escapes
 from ratchet.logs.cells import Cells, is_header, split_lines
-from ratchet.logs.columns import (
-    Columns,
+from ratchet.logs.columns import Columns, find_columns, votes_of
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
+from ratchet.logs.words import (
     direction_of,
-    find_columns,
+    is_number,
     memory_of,
     normal_name,
     number_of,
     status_of,
 )
-from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
 
@@ -83,13 +82,20 @@ _OWN_MISSING = "0.000000"
 
 
 def read_table(
-    data: bytes, name: str, metric: str | None = None, direction: Direction | None = None
+    data: bytes,
+    name: str,
+    metric: str | None = None,
+    direction: Direction | None = None,
+    status: Sequence[str] = (),
+    label: str | None = None,
 ) -> Table:
     """Read a session's log.
 
-    ``name`` is what messages call the file.  ``metric`` and ``direction``
-    replace what would be recognised or assumed.  Raises :class:`DataError`,
-    with line and column, for what is no table of experiments.
+    ``name`` is what messages call the file.  ``metric``, ``direction``,
+    ``status`` (a column, and ``WORD=MEANING``) and ``label`` (what the rows that
+    count are about) replace what would be recognised or assumed.  Raises
+    :class:`DataError`, with line and column, for what is no table of
+    experiments, and where two readings stay possible.
     """
     text, assumptions = decode_text(data, name)
     lines = numbered_lines(text)
@@ -101,24 +107,24 @@ def read_table(
             f"{name}: line {lines[-1][0]}, column 1: expected experiments below the header, "
             "found none"
         )
-    columns = find_columns(
-        cells.header,
-        [row for _, row in cells.lines],
-        metric,
-        cells.config.get("metricName") or None,
-        name,
-    )
+    rows = [row for _, row in cells.lines]
+    columns = find_columns(cells.header, rows, name, metric, status, label)
     reader = _Reader(cells, columns)
     reader.read()
     if not reader.rows:
         first = min(reader.problems, key=lambda problem: problem.line)
         raise DataError(f"{name}: expected at least one row that can be understood; {first}")
-    chosen, said = _direction(columns, reader.rows, direction, cells.config, name)
+    reader.refuse_unknown(name)
+    chosen, said = _direction(columns.metric_name, reader.rows, direction, cells.stated, name)
     reader.unzero(chosen)
-    rows, agents = _agents(reader.rows)
+    found, agents = _agents(reader.rows)
     notes = [*assumptions, *cells.assumptions, *columns.assumptions, *said, *reader.notes, *agents]
     problems = sorted(reader.problems, key=lambda p: (p.line, p.column))
-    return Table(columns.metric_name, chosen, tuple(rows), tuple(notes), tuple(problems))
+    return Table(columns.metric_name, chosen, tuple(found), tuple(notes), tuple(problems))
+
+
+_UNKNOWN = 0.2
+"""Share of rows with one unknown status word from which a log cannot be judged without it."""
 
 
 class _Reader:
@@ -131,6 +137,7 @@ class _Reader:
         self.problems = list(cells.problems)
         self._counted: Counter[str] = Counter()
         self._synonyms: dict[str, RowStatus] = {}
+        self._unknown: Counter[str] = Counter()
         self._zeros: list[int] = []
 
     def read(self) -> None:
@@ -140,6 +147,16 @@ class _Reader:
             row = self._row(line, cells)
             if row is not None:
                 self.rows.append(row)
+
+    def refuse_unknown(self, name: str) -> None:
+        """Refuse a log with many rows of a status word whose meaning only its author knows."""
+        for word, count in self._unknown.most_common(1):
+            if count > max(1, _UNKNOWN * len(self.rows)):
+                raise DataError(
+                    f"{name}: expected status words that are known, found {quoted(word)} in "
+                    f"{count} of {len(self.rows)} rows; say what it means: --status "
+                    f"'{one_line(word)[:60]}=keep' (or discard, crash, baseline, pending, note)"
+                )
 
     @property
     def notes(self) -> list[str]:
@@ -162,20 +179,30 @@ class _Reader:
             found = f"{len(cells)} where {len(columns.names)} were expected"
             self._note(line, len(cells), f"the row ends early, after cell {found}", unread=True)
             return None
+        whole = len(cells) == len(columns.names)
         cells = self._fold(line, cells)
         text = cells[columns.status]
-        status = status_of(text, columns.flag)
+        status = status_of(text, columns.flag, columns.words)
         if status is None:
+            # Of a whole row the measurement is certain, whatever the author's word means.
+            word = len(text.split()) <= 3 and text.strip("*_ ")[:1].isalpha()
+            open_ = (
+                whole and word and self.cells.separator != " " and is_number(cells[columns.metric])
+            )
             found = f"expected a status, found {quoted(text)}"
-            self._note(line, columns.status + 1, found, unread=True)
-            return None
+            hint = "; read as undecided (say what it means with --status WORD=keep)"
+            self._note(line, columns.status + 1, found + hint * open_, unread=not open_)
+            if not open_:
+                return None
+            self._unknown[text.strip().lower()] += 1
+            status = RowStatus.PENDING
         if self.cells.separator == " " and not self._plausible(line, cells):
             return None
         self._remember(text, status)
         value = self._value(line, cells, status)
         commit = _cell(cells, columns.commit)
         description = _cell(cells, columns.description)
-        if columns.label is not None and _cell(cells, columns.label) != columns.metric_name:
+        if columns.label is not None and _cell(cells, columns.label) != columns.about:
             status, value = RowStatus.NOTE, None
         opening = re.match(r"baseline\b", description or commit, re.IGNORECASE)
         if status is RowStatus.PENDING and opening and not self.rows:
@@ -268,48 +295,39 @@ def _cell(cells: Sequence[str], place: int | None) -> str:
 
 
 def _direction(
-    columns: Columns,
+    name: str,
     rows: Sequence[LogRow],
     given: Direction | None,
-    config: dict[str, str],
+    stated: Mapping[str, Direction],
     file: str,
 ) -> tuple[Direction, list[str]]:
     """Direction of the metric, and what was assumed about it.
 
-    Raises :class:`DataError` where nothing says so.
+    The user decides, else the file's own statement, else the author's keeps
+    where they speak clearly, else the name.  Raises :class:`DataError` where
+    nothing says so, or name and decisions contradict each other.
     """
-    name = columns.metric_name
-    if given is not None:
-        return given, []
-    stated = {"lower": Direction.MINIMIZE, "higher": Direction.MAXIMIZE}.get(
-        config.get("bestDirection", "").lower()
-    )
-    if stated is not None:
-        return stated, []
-    guess = direction_of(name)
-    trend = _trend(rows)
+    stated_one = stated.get(name, stated.get(""))
+    if given is not None or stated_one is not None:
+        return given or stated_one or Direction.MINIMIZE, []
+    votes, guess = votes_of((row.value, row.status) for row in rows), direction_of(name)
+    kept = [row.value for row in rows if row.status is RowStatus.KEEP and row.value is not None]
+    went = f"its kept values went from {kept[0]:.6g} to {kept[-1]:.6g}" if kept else ""
+    if votes.clear is not None:
+        said = "" if guess in (None, votes.clear) else ", whatever its name says"
+        return votes.clear, [f"{name} is taken to {votes.clear.value}: {went}{said}"]
+    which = "add --direction minimize or --direction maximize"
+    where = f"{file}: line 1, column 1: the name of the metric {one_line(name)!r:.60}"
     if guess is None:
+        if votes.likely is None:
+            raise DataError(f"{where} does not say which way is better; {which}")
+        return votes.likely, [f"{name} is taken to {votes.likely.value}, by what was kept"]
+    if votes.contradicts(guess):
         raise DataError(
-            f"{file}: line 1, column 1: the name of the metric {one_line(name)!r:.60} does not say "
-            "which way is better; add --direction minimize or --direction maximize"
+            f"{where} says {guess.value}, yet the author's decisions say the other way ({went}); "
+            f"{which}"
         )
-    said = [f"{name} is taken to {guess.value}, by its name"]
-    if trend is not None and trend is not guess:
-        said.append(
-            f"yet kept values of {name} mostly go the other way; if they should, "
-            f"set --direction {trend.value}"
-        )
-    return guess, said
-
-
-def _trend(rows: Sequence[LogRow]) -> Direction | None:
-    """Direction of kept values, where three quarters of their steps agree."""
-    values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
-    steps = [b - a for a, b in pairwise(values) if b != a]
-    falls = sum(step < 0 for step in steps)
-    if steps and falls >= 0.75 * len(steps):
-        return Direction.MINIMIZE
-    return Direction.MAXIMIZE if steps and falls <= 0.25 * len(steps) else None
+    return guess, [f"{name} is taken to {guess.value}, by its name"]
 
 
 def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
@@ -356,7 +374,7 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
 
     A log that ends in an error, or without the metric, is a crash and no
     failure.  Raises :class:`DataError` for a binary file, and for a finished
-    run that reports other metrics than this one.
+    run that reports other metrics than this one, or only the best of all runs.
     """
     if not data.strip():
         return RunLog(None, None, {}, "the run log is empty", ())
@@ -364,15 +382,16 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
     metrics = parse_summary(text)
     value = finite_metric(metrics, metric)
     unnamed = value is None and metric not in metrics
-    found = _last_mention(text, metric) if unnamed else None
+    found, others = _last_mention(text, metric) if unnamed else (None, "")
+    failed = _FAILED.search(text) is not None
     if found is not None:
         value, line = found
         assumptions.append(f"{metric} is read from line {line}, as no summary line has it")
-    elif unnamed and metrics and not _FAILED.search(text) and _SUMMARY.search(text):
+    elif unnamed and not failed and (others or (metrics and _SUMMARY.search(text))):
         raise DataError(
             f"{name}: line {text.count(chr(10)) + 1}, column 1: expected a line "
-            f"'{one_line(metric)}: number', found {', '.join(list(metrics)[:8])}; name the metric "
-            "with --metric"
+            f"'{one_line(metric)}: number', found {others or ', '.join(list(metrics)[:8])}; name "
+            "the metric with --metric"
         )
     why = ""
     if value is None:
@@ -380,19 +399,36 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
     return RunLog(value, _memory(metrics), metrics, why, tuple(assumptions))
 
 
-def _last_mention(text: str, metric: str) -> tuple[float, int] | None:
-    """The last ``metric: number`` within a line, unless the run failed after it."""
+_ANOTHER = re.compile(
+    r"\b(best|lowest|highest|record|previous|prev|old|baseline|incumbent|champion|target)"
+    r"([\s_:-]+(so far|overall|ever|run|trial|known|kept))?[\s_:-]*$",
+    re.IGNORECASE,
+)
+
+
+def _last_mention(text: str, metric: str) -> tuple[tuple[float, int] | None, str]:
+    """The last ``metric: number`` within a line with that line, unless the run failed after it.
+
+    A value of other runs, such as the best so far, does not count; the text of
+    the last such one comes along.
+    """
     pattern = re.compile(rf"(?<![\w-]){re.escape(metric)}\s*[:=]\s*([^\s,;|]+)")
-    last = None
+    last, other = None, ""
     for match in pattern.finditer(text):
-        last = match
+        start = text.rfind("\n", 0, match.start()) + 1
+        another = _ANOTHER.search(text[max(start, match.start() - 60) : match.start()])
+        if another is None:
+            last = match
+        else:
+            other = quoted(another.group() + match.group())
     if last is None or _FAILED.search(text, last.end()):
-        return None
+        return None, other
     try:
         value = number_of(last.group(1).rstrip("."))
     except ValueError:
-        return None
-    return None if value is None else (value, text.count("\n", 0, last.start()) + 1)
+        return None, other
+    line = text.count("\n", 0, last.start()) + 1
+    return (None if value is None else (value, line)), other
 
 
 def _memory(metrics: Mapping[str, float]) -> float | None:

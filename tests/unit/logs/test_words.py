@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratchet.logs.columns import direction_of, memory_of, number_of, status_of
+from ratchet.logs.words import direction_of, memory_of, number_of, status_of
 
 STATUSES = {
     "keep": ("KEEP", "kept", "BEST", "accepted (lower loss)", "confirmed-keep", "improved: yes"),
