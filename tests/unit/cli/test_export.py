@@ -31,7 +31,7 @@ from ratchet.cli.export import (
     to_wandb,
 )
 from ratchet.logs.reader import read_table
-from ratchet.records.records import Verdict
+from ratchet.records.records import Direction, Verdict
 
 LOG = (
     "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"
@@ -207,7 +207,7 @@ def test_the_libraries_themselves_write_files(
 
 def of(text: str) -> Sheet:
     data = text.encode()
-    return sheet_of(read_table(data, "log.tsv"), data, "log.tsv")
+    return sheet_of(read_table(data, "log.tsv", direction=Direction.MINIMIZE), data, "log.tsv")
 
 
 entries = st.builds(

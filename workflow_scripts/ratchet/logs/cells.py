@@ -57,11 +57,14 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
             "status, description"
         )
     rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
-    cells = Cells(cut(first), *_one_header(cut(first), rows), separator)
+    rows, later = _one_header(cut(first), rows)
+    cells = Cells(cut(first), rows, separator)
     for way in filter(None, map(_way, comments)):
         cells.stated[""] = way
     if separator != "\t":
         cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
+    if later:
+        cells.assumptions.append(f"{later} repetitions of the header were passed over")
     if comments:
         cells.assumptions.append(f"{len(comments)} comment lines were passed over")
     if max(map(len, (c for _, c in cells.lines)), default=0) > MAX_CELLS:
@@ -89,28 +92,25 @@ def _way(text: str) -> Direction | None:
 
 def _one_header(
     header: list[str], rows: list[tuple[int, list[str]]]
-) -> tuple[list[tuple[int, list[str]]]]:
-    """Rows below a later header, with their cells in the places of the first one."""
+) -> tuple[list[tuple[int, list[str]]], int]:
+    """Rows without later headers, and how many of these there were.
+
+    Cells below a later header stand in the places that the first one gives their names.
+    """
     names = [normal_name(cell) for cell in header]
-    places: list[int] | None = None
-    found = []
+    places = {place: place for place in range(len(names))}
+    later, width, found = 0, len(names), []
     for n, row in rows:
         again = [normal_name(cell) for cell in row]
         shared = sum(name in names for name in again)
         if len(row) > 2 and 2 * shared > len(row) and is_header(row):
-            places = (
-                None if again == names else [names.index(x) if x in names else -1 for x in again]
-            )
-            found.append((n, list(header)))
-            continue
-        if places is not None and len(row) == len(places):
-            moved = [""] * len(names)
-            for place, cell in zip(places, row, strict=True):
-                if place >= 0:
-                    moved[place] = cell
-            row = moved
-        found.append((n, row))
-    return (found,)
+            places = {names.index(name): place for place, name in enumerate(again) if name in names}
+            later, width = later + 1, len(row)
+        elif later and len(row) == width:
+            found.append((n, [row[places[p]] if p in places else "" for p in range(len(names))]))
+        else:
+            found.append((n, row))
+    return found, later
 
 
 def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:

@@ -54,11 +54,11 @@ PREFERRED = str.split("val_bpb metric_after metric val_loss objective fitness sc
 _METRIC_NAME = re.compile(r"(primary_|main_)?metric(_(after|value|new|[a-z]{1,2}))?")
 # What a run used, how it was set up, or when it was: a metric only where nothing else is.
 _RESOURCE = re.compile(
-    r"^(n|num|train|training|compile|build)_|(^|_)(n|num|count|counts|steps?|epochs?|samples?|"
-    r"seeds?|rounds?|runs?|iters?|iterations?|times?|timestamp|date|params?|batch|size|threshold|"
-    r"lr|depth|tokens|hours?|minutes?|mins?|seconds?|secs?|s|duration|elapsed|mhz|segment|id|line|"
-    r"lines|loc|gen|trades|layers?|width|cost|usd|rank|bytes|[kmg]i?b|mfu|artifact)(_([kmgb]|s|mib|"
-    r"[mg]b))?$"
+    r"^(n|num|train|training|compile|build)_|(^|_)(size|bytes|params|flops|vram)(_|$)|"
+    r"(^|_)(n|num|counts?|steps?|epochs?|samples?|seeds?|rounds?|runs?|iters?|iterations?|times?|"
+    r"timestamp|date|batch|threshold|lr|depth|tokens|hours?|minutes?|mins?|seconds?|secs?|s|"
+    r"duration|elapsed|mhz|segment|id|lines?|loc|gen|trades|layers?|width|cost|usd|rank|prior|mfu|"
+    r"artifact|[kmg]i?b)(_([kmgb]|s|mib|[mg]b))?$"
 )
 _TIME_UNIT = re.compile(r"_(ms|us|µs|ns)$")
 # Another column's value of an earlier row, its difference to one, or how sure it is.
@@ -153,11 +153,8 @@ def votes_of(rows: Iterable[tuple[float | None, RowStatus | None]]) -> Votes:
             up += bisect_left(kept, value)
             insort(kept, value)
     keep, drop = RowStatus.KEEP, RowStatus.DISCARD
-    kept_steps, dropped = (
-        (steps[keep, True], steps[keep, False]),
-        (steps[drop, True], steps[drop, False]),
-    )
-    return Votes(*kept_steps, *dropped, down, up)
+    kept_steps = steps[keep, True], steps[keep, False]
+    return Votes(*kept_steps, steps[drop, True], steps[drop, False], down, up)
 
 
 _SAMPLE = 400
@@ -224,11 +221,13 @@ def find_columns(
     sample = (whole if len(whole) >= max(3, 0.1 * len(rows)) else rows)[:_SAMPLE]
     words = dict(_word(text, name) for text in status if "=" in text)
     stated = next((text for text in status if "=" not in text), None)
-    own = ("commit", MEMORY_COLUMN, "status", "description")
-    five = len(names) == 5 and (names[0], *names[2:]) == own
-    if five and metric in (None, names[1]) and stated in (None, "status") and label is None:
-        return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True, words=words)
     finder = _Finder(names, sample, name, words)
+    own = ("commit", MEMORY_COLUMN, "status", "description")
+    five = len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1])
+    if five and stated in (None, "status") and label is None:
+        texts = {text.lower() for text in finder.cells(3)}
+        if not texts or texts - NO_DECISION.keys():
+            return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True, words=words)
     place = finder.chosen(stated) if stated is not None else finder.status()
     flag = finder.plain[place] in FLAG_NAMES
     commit = finder.named(COMMIT_NAMES, besides=(place,))
@@ -270,7 +269,7 @@ def _word(text: str, file: str) -> tuple[str, RowStatus]:
 
 
 class _Candidate(Frozen, dict=True):
-    """A column of numbers that may be the metric; ``kept`` are its values in kept rows."""
+    """A column of numbers that may be the metric, and what the author decided about its rows."""
 
     place: int
     plain: str
@@ -290,22 +289,10 @@ class _Candidate(Frozen, dict=True):
             return 4
         if plain in PREFERRED or _METRIC_NAME.fullmatch(plain):
             return 0
-        if RATE.search(plain) or TIME_PER.search(plain):
-            return 1
-        if _RESOURCE.search(plain):
+        if not RATE.search(plain) and not TIME_PER.search(plain) and _RESOURCE.search(plain):
             return 3
-        if plain.startswith(_HELD_OUT):
-            return 1
-        return (
-            2
-            if (_BEST.search(plain) or _TIME_UNIT.search(plain)) or direction_of(plain) is None
-            else 1
-        )
-
-    @property
-    def fit(self) -> float:
-        """Share of all decisions that fit the better direction."""
-        return max(map(self.votes.fit, Direction))
+        vague = _BEST.search(plain) or _TIME_UNIT.search(plain) or direction_of(plain) is None
+        return 2 if vague and not plain.startswith(_HELD_OUT) else 1
 
     @property
     def is_denied(self) -> bool:
@@ -313,6 +300,11 @@ class _Candidate(Frozen, dict=True):
         votes = self.votes
         enough = votes.keeps >= _ENOUGH_KEEPS
         return enough and max(votes.share(way) for way in Direction) < _NO_WAY
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the decisions deny what a name says that others could say too."""
+        return self.is_denied and self.kind > 0 and not self.plain.startswith(_HELD_OUT)
 
     def why_not(self) -> str:
         """Why its values cannot be a metric, whatever its name is; empty if they can."""
@@ -526,7 +518,12 @@ class _Finder:
         rest = usual or [c for c in left if c.kind == 3]
         rest = rest or [c for c in left if c.votes.clear]
         if not rest:
-            raise self._no_metric([self.names[c.place] for c in free])
+            other = _listed(self.names[c.place] for c in free)
+            derived = f" ({other} hold differences or earlier values)" if free else ""
+            raise self.fault(
+                f"a column of numbers that is the metric, found {_listed(self.names)}{derived}; "
+                "name it with --metric"
+            )
         pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
         # Authors write the metric first; where the first cannot be it, none is known to be.
         first = next((c for c in free if c.kind <= 1), pick)
@@ -538,7 +535,7 @@ class _Finder:
             if rival.kind == 3:
                 raise self._two(pick, rival)
             pick = rival
-        elif not usual and len(rest) > 1 and not pick.votes.clear:
+        elif len(rest) > 1 and not pick.votes.clear and (not usual or pick.is_doubted):
             raise self._two(pick, next(c for c in rest if c is not pick))
         self._say(pick, left, reasons)
         return pick.place
@@ -572,10 +569,6 @@ class _Finder:
             return clear[0]
         if named.kind == 0 and (first.kind == 2 or named.plain.startswith("val")):
             return named
-        better, worse = sorted((first, named), key=lambda c: c.fit, reverse=True)
-        enough = min(first.votes.total, named.votes.total) >= 8
-        if enough and better.fit - worse.fit >= 0.15:
-            return better
         raise self._two(first, named)
 
     def _two(self, one: _Candidate, other: _Candidate) -> DataError:
@@ -586,27 +579,16 @@ class _Finder:
             f"not tell which; choose one with --metric {one_line(self.names[one.place])[:60]}"
         )
 
-    def _no_metric(self, numeric: Sequence[str]) -> DataError:
-        derived = f" ({_listed(numeric)} hold differences or earlier values)" if numeric else ""
-        return self.fault(
-            f"a column of numbers that is the metric, found {_listed(self.names)}{derived}; "
-            "name it with --metric"
-        )
-
     def _say(
         self, pick: _Candidate, left: Sequence[_Candidate], reasons: Mapping[int, str]
     ) -> None:
         others = [self.names[c.place] for c in left if c is not pick and c.kind <= 2]
-        if others:
-            self.assumptions.append(
-                f"the metric is {quoted(self.names[pick.place])}, not {_listed(others)} "
-                "(choose with --metric)"
-            )
-        for place, reason in reasons.items():
-            if reason and place != pick.place and place < pick.place:
-                self.assumptions.append(
-                    f"{quoted(self.names[place])} is not the metric: it {reason}"
-                )
+        said = f", not {_listed(others)} (choose with --metric)" if others else ""
+        before = [p for p, reason in reasons.items() if reason and p < pick.place]
+        out = first_of((f"{one_line(self.names[p])[:40]} {reasons[p]}" for p in before), 6)
+        if said or out:
+            out = f"; left out: {out}" if out else ""
+            self.assumptions.append(f"the metric is {quoted(self.names[pick.place])}{said}{out}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line, strip_escapes
-from ratchet.logs.cells import Cells, is_header, split_lines
+from ratchet.logs.cells import Cells, split_lines
 from ratchet.logs.columns import Columns, find_columns, votes_of
 from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
 from ratchet.logs.words import (
     direction_of,
     is_number,
     memory_of,
-    normal_name,
     number_of,
     status_of,
 )
@@ -40,7 +39,8 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
     """
     if not data.strip(b"\x00\t\n\r \xef\xbb\xbf\xff\xfe"):
         raise DataError(f"{name}: expected text, found an empty file ({len(data)} bytes)")
-    encoding, skip = _encoding(data)
+    marks = ((name, len(mark)) for mark, name in _MARKS if data.startswith(mark))
+    encoding, skip = next(marks, ("utf-8", 0))
     assumptions = [] if encoding == "utf-8" else [f"the file is {encoding.upper()}"]
     try:
         text = data[skip:].decode(encoding)
@@ -62,14 +62,6 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
         text = strip_escapes(text)
         assumptions.append("terminal colours were removed")
     return text, assumptions
-
-
-def _encoding(data: bytes) -> tuple[str, int]:
-    """Encoding by byte order mark, and the mark's length."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return encoding, len(mark)
-    return "utf-8", 0
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
@@ -142,8 +134,6 @@ class _Reader:
 
     def read(self) -> None:
         for line, cells in self.cells.lines:
-            if self._again(cells):
-                continue
             row = self._row(line, cells)
             if row is not None:
                 self.rows.append(row)
@@ -164,14 +154,6 @@ class _Reader:
         words = [f"{one_line(text)[:40]!r} as {s.value}" for text, s in self._synonyms.items()]
         notes = [f"status read: {first_of(words, 12)}"] if words else []
         return notes + [f"{count} {what}" for what, count in sorted(self._counted.items())]
-
-    def _again(self, cells: list[str]) -> bool:
-        """Whether this is the header once more."""
-        same = [normal_name(c) for c in cells] == [normal_name(h) for h in self.cells.header]
-        repeated = same and len(cells) > 2 and is_header(cells)
-        if repeated:
-            self._counted["repetitions of the header were passed over"] += 1
-        return repeated
 
     def _row(self, line: int, cells: list[str]) -> LogRow | None:
         columns = self.columns
