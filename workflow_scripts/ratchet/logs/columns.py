@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from ratchet.base.errors import DataError
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, Struct, field
 from ratchet.base.text import one_line
 from ratchet.logs.table import RowStatus, first_of, quoted
 from ratchet.logs.words import (
@@ -221,7 +221,7 @@ def find_columns(
     sample = (whole if len(whole) >= max(3, 0.1 * len(rows)) else rows)[:_SAMPLE]
     words = dict(_word(text, name) for text in status if "=" in text)
     stated = next((text for text in status if "=" not in text), None)
-    finder = _Finder(names, sample, name, words)
+    finder = _Finder(names, [normal_name(text) for text in names], sample, name, words)
     own = ("commit", MEMORY_COLUMN, "status", "description")
     five = len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1])
     if five and stated in (None, "status") and label is None:
@@ -240,21 +240,11 @@ def find_columns(
     finder.decided = finder.full(place)
     value = finder.metric(metric, taken, labels)
     named = labels is not None and finder.plain[labels] in METRIC_LABELS
-    return Columns(
-        names=names,
-        metric=value,
-        metric_name=about if named and finder.plain[value] in VALUE_NAMES else names[value],
-        status=place,
-        commit=commit,
-        memory=None if memory == value else memory,
-        description=description,
-        agent=agent,
-        label=labels,
-        about=about,
-        flag=flag,
-        words=words,
-        assumptions=tuple(finder.assumptions),
-    )
+    title = about if named and finder.plain[value] in VALUE_NAMES else names[value]
+    memory = None if memory == value else memory
+    places = names, value, title, place, commit, memory, description, agent, labels
+    said = tuple(finder.assumptions)
+    return Columns(*places, about=about, flag=flag, words=words, assumptions=said)
 
 
 def _word(text: str, file: str) -> tuple[str, RowStatus]:
@@ -301,11 +291,6 @@ class _Candidate(Frozen, dict=True):
         enough = votes.keeps >= _ENOUGH_KEEPS
         return enough and max(votes.share(way) for way in Direction) < _NO_WAY
 
-    @property
-    def is_doubted(self) -> bool:
-        """Whether the decisions deny what a name says that others could say too."""
-        return self.is_denied and self.kind > 0 and not self.plain.startswith(_HELD_OUT)
-
     def why_not(self) -> str:
         """Why its values cannot be a metric, whatever its name is; empty if they can."""
         pairs = list(zip(self.values, self.decisions, strict=True))
@@ -332,24 +317,17 @@ class _Candidate(Frozen, dict=True):
         return ""
 
 
-class _Finder:
+class _Finder(Struct):
     """Looks for columns in a header and a sample of rows."""
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        rows: Sequence[Sequence[str]],
-        file: str,
-        words: Mapping[str, RowStatus],
-    ) -> None:
-        self.names = names
-        self.plain = [normal_name(name) for name in names]
-        self.rows = rows
-        self.file = file
-        self.words = words
-        self.assumptions: list[str] = []
-        self.decided: Sequence[Sequence[str]] = ()
-        self.decisions: list[RowStatus | None] = []
+    names: tuple[str, ...]
+    plain: list[str]
+    rows: Sequence[Sequence[str]]
+    file: str
+    words: Mapping[str, RowStatus]
+    assumptions: list[str] = field(default_factory=list)
+    decided: Sequence[Sequence[str]] = ()
+    decisions: Sequence[RowStatus | None] = ()
 
     def full(self, place: int) -> list[Sequence[str]]:
         """Rows that reach a column."""
@@ -530,12 +508,13 @@ class _Finder:
         if reasons[first.place] and pick.kind and len(rest) > 1 and not pick.votes.clear:
             raise self._two(pick, next(c for c in rest if c is not pick))
         rivals = [c for c in left if c.kind <= 3 and c.votes.clear]
+        doubted = pick.is_denied and pick.kind and not pick.plain.startswith(_HELD_OUT)
         if pick.is_denied and rivals:
             rival = min(rivals, key=lambda c: (c.kind, c.place))
             if rival.kind == 3:
                 raise self._two(pick, rival)
             pick = rival
-        elif len(rest) > 1 and not pick.votes.clear and (not usual or pick.is_doubted):
+        elif len(rest) > 1 and not pick.votes.clear and (not usual or doubted):
             raise self._two(pick, next(c for c in rest if c is not pick))
         self._say(pick, left, reasons)
         return pick.place
