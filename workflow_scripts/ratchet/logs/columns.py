@@ -60,14 +60,14 @@ _RESOURCE = re.compile(
     r"duration|elapsed|mhz|segment|id|lines?|loc|gen|trades|layers?|width|cost|usd|rank|prior|mfu|"
     r"artifact|[kmg]i?b)(_([kmgb]|s|mib|[mg]b))?$"
 )
-_TIME_UNIT = re.compile(r"_(ms|us|µs|ns)$")
 # Another column's value of an earlier row, its difference to one, or how sure it is.
 _DERIVED = re.compile(
     r"(^|_)(delta|diff|difference|improvement|before|old|prev|previous|last|parent|baseline|"
     r"control|incumbent|confidence|std|sd|stdev|stderr|sem|p_value|pvalue)(_|$)"
 )
 _HELD_OUT = ("val_", "valid_", "test_", "eval_")
-_BEST = re.compile(r"(^|_)(best|so_far)(_|$)")
+# A best of what, a time of what: such a name alone does not make a quality.
+_VAGUE = re.compile(r"(^|_)(best|so_far)(_|$)|_(ms|us|µs|ns)$")
 
 _ENOUGH_KEEPS = 5
 """So many steps between kept values tell a direction; fewer may be chance."""
@@ -281,7 +281,7 @@ class _Candidate(Frozen, dict=True):
             return 0
         if not RATE.search(plain) and not TIME_PER.search(plain) and _RESOURCE.search(plain):
             return 3
-        vague = _BEST.search(plain) or _TIME_UNIT.search(plain) or direction_of(plain) is None
+        vague = _VAGUE.search(plain) or direction_of(plain) is None
         return 2 if vague and not plain.startswith(_HELD_OUT) else 1
 
     @property
@@ -493,8 +493,7 @@ class _Finder(Struct):
         reasons = {c.place: c.why_not() for c in free}
         left = [c for c in free if not reasons[c.place]] or free
         usual = [c for c in left if c.kind <= 2]
-        rest = usual or [c for c in left if c.kind == 3]
-        rest = rest or [c for c in left if c.votes.clear]
+        rest = usual or [c for c in left if c.kind == 3] or [c for c in left if c.votes.clear]
         if not rest:
             other = _listed(self.names[c.place] for c in free)
             derived = f" ({other} hold differences or earlier values)" if free else ""
@@ -503,12 +502,13 @@ class _Finder(Struct):
                 "name it with --metric"
             )
         pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
-        # Authors write the metric first; where the first cannot be it, none is known to be.
+        # Authors write the metric first; if that one cannot be it, none is known to be.
         first = next((c for c in free if c.kind <= 1), pick)
         if reasons[first.place] and pick.kind and len(rest) > 1 and not pick.votes.clear:
             raise self._two(pick, next(c for c in rest if c is not pick))
         rivals = [c for c in left if c.kind <= 3 and c.votes.clear]
-        doubted = pick.is_denied and pick.kind and not pick.plain.startswith(_HELD_OUT)
+        alike = [c for c in rest if c is not pick and c.kind <= pick.kind > 0]
+        doubted = pick.is_denied and alike and not pick.plain.startswith(_HELD_OUT)
         if pick.is_denied and rivals:
             rival = min(rivals, key=lambda c: (c.kind, c.place))
             if rival.kind == 3:
