@@ -18,7 +18,8 @@ from ratchet.report.render import COLUMNS, column_cells, experiment_columns
 def facts_of(folder: Path, text: str, **known: Any) -> dict[str, Any]:
     log = folder / "results.tsv"
     log.write_text(text)
-    known = {"metric": None, "direction": None, "agent": None, "rules": Rules()} | known
+    options = ("metric", "direction", "status", "label", "agent")
+    known = dict.fromkeys(options) | {"rules": Rules()} | known
     every, data = read_log(argparse.Namespace(results=log, **known))
     return log_facts(analyzed(every, (log.name, data), known["rules"]))
 

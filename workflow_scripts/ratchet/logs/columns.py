@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from ratchet.base.errors import DataError
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, Struct, field
 from ratchet.base.text import one_line
 from ratchet.logs.table import RowStatus, first_of, quoted
 from ratchet.logs.words import (
@@ -60,14 +60,14 @@ _RESOURCE = re.compile(
     r"duration|elapsed|mhz|segment|id|lines?|loc|gen|trades|layers?|width|cost|usd|rank|prior|mfu|"
     r"artifact|[kmg]i?b)(_([kmgb]|s|mib|[mg]b))?$"
 )
-_TIME_UNIT = re.compile(r"_(ms|us|µs|ns)$")
 # Another column's value of an earlier row, its difference to one, or how sure it is.
 _DERIVED = re.compile(
     r"(^|_)(delta|diff|difference|improvement|before|old|prev|previous|last|parent|baseline|"
     r"control|incumbent|confidence|std|sd|stdev|stderr|sem|p_value|pvalue)(_|$)"
 )
 _HELD_OUT = ("val_", "valid_", "test_", "eval_")
-_BEST = re.compile(r"(^|_)(best|so_far)(_|$)")
+# A best of what, a time of what: such a name alone does not make a quality.
+_VAGUE = re.compile(r"(^|_)(best|so_far)(_|$)|_(ms|us|µs|ns)$")
 
 
 def names_no_goal(plain: str) -> bool:
@@ -227,7 +227,7 @@ def find_columns(
     sample = (whole if len(whole) >= max(3, 0.1 * len(rows)) else rows)[:_SAMPLE]
     words = dict(_word(text, name) for text in status if "=" in text)
     stated = next((text for text in status if "=" not in text), None)
-    finder = _Finder(names, sample, name, words)
+    finder = _Finder(names, [normal_name(text) for text in names], sample, name, words)
     own = ("commit", MEMORY_COLUMN, "status", "description")
     five = len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1])
     if five and stated in (None, "status") and label is None:
@@ -246,21 +246,11 @@ def find_columns(
     finder.decided = finder.full(place)
     value = finder.metric(metric, taken, labels)
     named = labels is not None and finder.plain[labels] in METRIC_LABELS
-    return Columns(
-        names=names,
-        metric=value,
-        metric_name=about if named and finder.plain[value] in VALUE_NAMES else names[value],
-        status=place,
-        commit=commit,
-        memory=None if memory == value else memory,
-        description=description,
-        agent=agent,
-        label=labels,
-        about=about,
-        flag=flag,
-        words=words,
-        assumptions=tuple(finder.assumptions),
-    )
+    title = about if named and finder.plain[value] in VALUE_NAMES else names[value]
+    memory = None if memory == value else memory
+    places = names, value, title, place, commit, memory, description, agent, labels
+    said = tuple(finder.assumptions)
+    return Columns(*places, about=about, flag=flag, words=words, assumptions=said)
 
 
 def _word(text: str, file: str) -> tuple[str, RowStatus]:
@@ -297,7 +287,7 @@ class _Candidate(Frozen, dict=True):
             return 0
         if not RATE.search(plain) and not TIME_PER.search(plain) and _RESOURCE.search(plain):
             return 3
-        vague = _BEST.search(plain) or _TIME_UNIT.search(plain) or direction_of(plain) is None
+        vague = _VAGUE.search(plain) or direction_of(plain) is None
         return 2 if vague and not plain.startswith(_HELD_OUT) else 1
 
     @property
@@ -306,11 +296,6 @@ class _Candidate(Frozen, dict=True):
         votes = self.votes
         enough = votes.keeps >= _ENOUGH_KEEPS
         return enough and max(votes.share(way) for way in Direction) < _NO_WAY
-
-    @property
-    def is_doubted(self) -> bool:
-        """Whether the decisions deny what a name says that others could say too."""
-        return self.is_denied and self.kind > 0 and not self.plain.startswith(_HELD_OUT)
 
     def why_not(self) -> str:
         """Why its values cannot be a metric, whatever its name is; empty if they can."""
@@ -338,24 +323,17 @@ class _Candidate(Frozen, dict=True):
         return ""
 
 
-class _Finder:
+class _Finder(Struct):
     """Looks for columns in a header and a sample of rows."""
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        rows: Sequence[Sequence[str]],
-        file: str,
-        words: Mapping[str, RowStatus],
-    ) -> None:
-        self.names = names
-        self.plain = [normal_name(name) for name in names]
-        self.rows = rows
-        self.file = file
-        self.words = words
-        self.assumptions: list[str] = []
-        self.decided: Sequence[Sequence[str]] = ()
-        self.decisions: list[RowStatus | None] = []
+    names: tuple[str, ...]
+    plain: list[str]
+    rows: Sequence[Sequence[str]]
+    file: str
+    words: Mapping[str, RowStatus]
+    assumptions: list[str] = field(default_factory=list)
+    decided: Sequence[Sequence[str]] = ()
+    decisions: Sequence[RowStatus | None] = ()
 
     def full(self, place: int) -> list[Sequence[str]]:
         """Rows that reach a column."""
@@ -521,8 +499,7 @@ class _Finder:
         reasons = {c.place: c.why_not() for c in free}
         left = [c for c in free if not reasons[c.place]] or free
         usual = [c for c in left if c.kind <= 2]
-        rest = usual or [c for c in left if c.kind == 3]
-        rest = rest or [c for c in left if c.votes.clear]
+        rest = usual or [c for c in left if c.kind == 3] or [c for c in left if c.votes.clear]
         if not rest:
             other = _listed(self.names[c.place] for c in free)
             derived = f" ({other} hold differences or earlier values)" if free else ""
@@ -531,17 +508,19 @@ class _Finder:
                 "name it with --metric"
             )
         pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
-        # Authors write the metric first; where the first cannot be it, none is known to be.
+        # Authors write the metric first; if that one cannot be it, none is known to be.
         first = next((c for c in free if c.kind <= 1), pick)
         if reasons[first.place] and pick.kind and len(rest) > 1 and not pick.votes.clear:
             raise self._two(pick, next(c for c in rest if c is not pick))
         rivals = [c for c in left if c.kind <= 3 and c.votes.clear]
+        alike = [c for c in rest if c is not pick and c.kind <= pick.kind > 0]
+        doubted = pick.is_denied and alike and not pick.plain.startswith(_HELD_OUT)
         if pick.is_denied and rivals:
             rival = min(rivals, key=lambda c: (c.kind, c.place))
             if rival.kind == 3:
                 raise self._two(pick, rival)
             pick = rival
-        elif len(rest) > 1 and not pick.votes.clear and (not usual or pick.is_doubted):
+        elif len(rest) > 1 and not pick.votes.clear and (not usual or doubted):
             raise self._two(pick, next(c for c in rest if c is not pick))
         self._say(pick, left, reasons)
         return pick.place

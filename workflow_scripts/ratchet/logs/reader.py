@@ -168,9 +168,8 @@ class _Reader:
         if status is None:
             # Of a whole row the measurement is certain, whatever the author's word means.
             word = len(text.split()) <= 3 and text.strip("*_ ")[:1].isalpha()
-            open_ = (
-                whole and word and self.cells.separator != " " and is_number(cells[columns.metric])
-            )
+            word &= whole and self.cells.separator != " "
+            open_ = word and is_number(cells[columns.metric])
             found = f"expected a status, found {quoted(text)}"
             hint = "; read as undecided (say what it means with --status WORD=keep)"
             self._note(line, columns.status + 1, found + hint * open_, unread=not open_)
@@ -189,16 +188,8 @@ class _Reader:
         opening = re.match(r"baseline\b", description or commit, re.IGNORECASE)
         if status is RowStatus.PENDING and opening and not self.rows:
             status = RowStatus.BASELINE
-        return LogRow(
-            line=line,
-            commit=commit,
-            value=value,
-            memory_gb=self._memory(line, cells),
-            status=status,
-            status_text=one_line(text),
-            description=description,
-            agent=_cell(cells, columns.agent) or None,
-        )
+        memory, agent = self._memory(line, cells), _cell(cells, columns.agent) or None
+        return LogRow(line, commit, value, memory, status, one_line(text), description, agent)
 
     def _fold(self, line: int, cells: list[str]) -> list[str]:
         """Give the surplus cells of a long row to a description that comes last."""
@@ -365,11 +356,10 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
     value = finite_metric(metrics, metric)
     unnamed = value is None and metric not in metrics
     found, others = _last_mention(text, metric) if unnamed else (None, "")
-    failed = _FAILED.search(text) is not None
     if found is not None:
         value, line = found
         assumptions.append(f"{metric} is read from line {line}, as no summary line has it")
-    elif unnamed and not failed and (others or (metrics and _SUMMARY.search(text))):
+    elif unnamed and not _FAILED.search(text) and (others or (metrics and _SUMMARY.search(text))):
         raise DataError(
             f"{name}: line {text.count(chr(10)) + 1}, column 1: expected a line "
             f"'{one_line(metric)}: number', found {others or ', '.join(list(metrics)[:8])}; name "

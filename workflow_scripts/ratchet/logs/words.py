@@ -27,12 +27,10 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
 }
 # Such a word says that a run ended, or names a stage; whether its change was kept it leaves open.
 NO_DECISION = {
-    **dict.fromkeys(
-        _words("""ok okay success successful succeeded pass passed valid usable tentative contender
-        wip tournament final finished stale candidate ref"""),
-        RowStatus.PENDING,
-    ),
     **dict.fromkeys(_words("done complete completed"), RowStatus.NOTE),
+    **dict.fromkeys(_words("ok okay success successful succeeded pass passed"), RowStatus.PENDING),
+    **dict.fromkeys(_words("valid usable tentative contender candidate final"), RowStatus.PENDING),
+    **dict.fromkeys(_words("wip tournament finished stale ref"), RowStatus.PENDING),
 }
 STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in words.split()}
 _EVERY_WORD = {**NO_DECISION, **STATUSES}
