@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
+from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION
+from ratchet.cli.main import spelled
 from ratchet.cli.sessions import WorkflowError, setting
 
 CALL = """
@@ -73,3 +75,13 @@ def test_a_workflow_that_stops_is_no_verdict(code: int, least: int, said: int) -
     error = WorkflowError("round 3 did not finish", code, least)
     assert error.exit_code == said
     assert str(error).endswith("the reason is above, the same command goes on")
+
+
+def test_messages_name_the_session_that_they_are_about(tmp_path: Path) -> None:
+    place = tmp_path / "results" / "night"
+    place.mkdir(parents=True)
+    said = spelled(f"{place}/x.json: is bad; {THIS_SESSION} rounds=2")
+    assert said.startswith(f"{place}/x.json: is bad; snakemake -s {REPO}/Snakefile --directory ")
+    assert said.endswith(f" {tmp_path} --cores 1 --config session=night rounds=2")
+    assert spelled(f"{place}/x.json: {ANOTHER_SESSION}").endswith("session=night-2")
+    assert spelled("task.yaml: is bad") == "task.yaml: is bad"

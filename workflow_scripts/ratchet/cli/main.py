@@ -114,11 +114,13 @@ def spelled(text: str) -> str:
     named = re.search(r"(?:(?P<root>[^\s:]*)/)?\bresults/(?P<name>[^/\s:]+)/", text)
     if named is None or "session=" not in text:
         return text
-    from ratchet.config import spell_commands  # few errors have one
+    from ratchet.cli.sessions import harness_folder  # few errors have one
+    from ratchet.config import spell_commands
     from ratchet.records.paths import SessionPaths
 
     root = Path(named["root"] or ".")
-    return spell_commands(text, SessionPaths(named["name"], root if root.is_dir() else Path()))
+    paths = SessionPaths(named["name"], root if root.is_dir() else Path())
+    return spell_commands(text, paths, harness=harness_folder(paths.root))
 
 
 def tell(name: str, text: str) -> None:
