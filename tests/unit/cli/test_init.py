@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: Patch) -> Path:
 
 
 def init(folder: Path, *words: str) -> int:
+    (folder.parent / "root").mkdir(exist_ok=True)
     return call("ratchet init", "--root", str(folder.parent / "root"), *words, *BARE)
 
 
@@ -65,14 +66,17 @@ def test_a_script_alone_becomes_a_task_and_nothing_else_changes(
     assert task.mutable == ("run.py", "configs/base.yaml")
     assert (task.fixed, task.seeding) == (("data/target.txt",), Seeding(constant="seed"))
     assert (task.budget_steps, task.budget_fixed, task.timeout_seconds) == (20, True, 60)
+    assert task.constraints[0].words.startswith("cpu_seconds at most 5.")
     assert [each.name for each in task.search_space] == ["model.noise", "optimizer.lr"]
-    assert "`eval/reward`: higher is better" in (folder / "program.md").read_text()
+    brief = (folder / "program.md").read_text()
+    assert "`eval/reward`: higher is better" in brief
+    assert "The code sets that budget itself" in brief
     after = state(folder)
     assert {k: after[k] for k in before if k != "status"} == {
         k: v for k, v in before.items() if k != "status"
     }
     assert set(after) - set(before) == {"task.yaml", "program.md"}
-    assert not (tmp_path / "root").exists()
+    assert not list((tmp_path / "root").iterdir())
 
 
 def test_the_task_that_is_there_is_kept_unless_forced(folder: Path, capsys: Capsys) -> None:
@@ -102,6 +106,15 @@ def test_options_come_before_what_is_found(folder: Path) -> None:
     # A hook moves the seed, which this number does not know.
     assert values["seed"] == "environment"
     assert (folder / "program.md").read_text().startswith("# Mine")
+
+
+def test_code_that_reads_its_budget_is_given_one(folder: Path) -> None:
+    names = "os.environ['RATCHET_BUDGET_SECONDS'] + os.environ['RATCHET_SEED']"
+    (folder / "train.py").write_text(f"import os\nprint('val_loss:', {names})\n")
+    assert init(folder, "--yes", "--budget-seconds", "0.25") == 0
+    values = written(folder)
+    assert (values["budget"], values["seed"]) == ({"seconds": 0.25}, "environment")
+    assert "constraints" not in values
 
 
 def test_a_terminal_is_asked(folder: Path, capsys: Capsys, monkeypatch: Patch) -> None:
@@ -157,6 +170,9 @@ def test_what_cannot_be_told_says_what_to_type(
 
 def test_no_script_and_no_folder(folder: Path, capsys: Capsys) -> None:
     assert init(folder, "nowhere", "--yes") == 66
+    assert init(folder, "--yes", "--session", "a b") == 64
+    assert call("ratchet init", "--yes", "--root", "nowhere") == 66
+    assert "--root: " in capsys.readouterr().err
     (folder / "train.py").rename(folder / "notes.txt")
     assert init(folder, "--yes") == 64
     assert "no command that trains stands in README.md" in capsys.readouterr().err
@@ -170,6 +186,8 @@ def test_files_that_no_text_names_are_taken_where_it_fails_without(folder: Path)
     )
     assert init(folder, "--yes") == 0
     assert written(folder)["fixed"] == ["deep/values-7.txt"]
+    assert init(folder, "--yes", "--force", "--fixed", "deep/") == 0
+    assert written(folder)["fixed"] == ["deep/"]
 
 
 def test_large_folders_are_mounted(folder: Path, monkeypatch: Patch) -> None:

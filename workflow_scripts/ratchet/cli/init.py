@@ -124,6 +124,8 @@ def _run(options: argparse.Namespace) -> int:
         raise InputMissingError(f"{path}: expected a folder with a training script, found none")
     harness = harness_folder(Path()).resolve()
     root: Path = harness if options.root is None else options.root.expanduser().resolve()
+    if not root.is_dir():
+        raise InputMissingError(f"--root: {root}: expected a folder, found none; make it first")
     if (path / DEFINITION).exists() and not options.force:
         start = _next_command(path, plain_name(path.name), root, harness, options.config)
         raise UsageError(
@@ -131,7 +133,8 @@ def _run(options: argparse.Namespace) -> int:
             "with --force"
         )
     asking = _asking(options)
-    settings = read_settings(root, options.config)
+    session = _session_name(options.session or plain_name(path.name), root)
+    settings = read_settings(root, [f"session={session}", *options.config])
     folder = Folder.read(path)
     draft = _interpreter(_command(folder, options, asking), options, asking, harness)
 
@@ -142,7 +145,6 @@ def _run(options: argparse.Namespace) -> int:
         probe = Probe(options, asking, settings, harness, Path(name).resolve(), widened)
         draft = probe.examined(_files(draft, options))
     draft = _lock(draft)
-    session = _session_name(options.session or plain_name(path.name), root)
     command = _next_command(path, session, root, harness, options.config)
     draft = _written(draft, settings, root, harness)
     if options.json:
@@ -172,7 +174,8 @@ def _next_command(path: Path, session: str, root: Path, harness: Path, given: Se
     words = ["snakemake" if known is not None and own.samefile(known) else str(own)]
     if root != harness:
         words += ["-s", str(harness / "Snakefile")]
-    words += ["--cores", "1", "--config", f"task={path}", f"session={session}", *given]
+    named = [] if any(each.startswith("session=") for each in given) else [f"session={session}"]
+    words += ["--cores", "1", "--config", f"task={path}", *named, *given]
     there = "" if Path().resolve() == root else f"cd {shlex.quote(str(root))} && "
     return there + shlex.join(words)
 
@@ -211,7 +214,8 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
     if options.mutable is not None:
         mutable, why = list(options.mutable), "--mutable"
     elif mutable:
-        mutable = asking.words("files that experiments may change", " ".join(mutable)).split()
+        said = asking.words("files that experiments may change", shlex.join(mutable))
+        mutable = shlex.split(said)
     if not mutable:
         raise UsageError(
             f"the command {shlex.join(chosen.words)} names no source of {folder.path}; name the "
@@ -451,7 +455,7 @@ def _task_text(values: Mapping[str, Any]) -> str:
     order = (
         *("name", "command", "mutable", "fixed", "brief", "prepare", "python", "environment"),
         *("cache", "variables", "network", "device", "threads", "seed", "budget"),
-        *("timeout_seconds", "metric", "memory"),
+        *("timeout_seconds", "metric", "memory", "constraints"),
     )
     lines = ["# Written by ratchet init; docs/tasks.md of Ratchet has all keys.\n"]
     for key in order:

@@ -41,7 +41,7 @@ from ratchet.task.discover import (
     stated_goal,
 )
 from ratchet.task.environment import Interpreter, cache_mount, cache_source
-from ratchet.task.repository import complete_values, default_budget, expand_files
+from ratchet.task.repository import complete_values, default_budget, values_of
 from ratchet.task.task import DEFINITION, Task, build_task
 
 NAME = "ratchet init"
@@ -52,6 +52,10 @@ AWARE_SECONDS = 60.0
 TIMES_WALL, LEAST_TIMEOUT_SECONDS = 3.0, 60.0
 """Limit of a session's runs in those of the script's own run, and its least: an edit may train
 a larger model, and a machine may be busy."""
+
+TIMES_WORK, SLACK_SECONDS = 2.0, 5.0
+"""Most work of a run that counts, in those of the script's own run, where the code sets its
+budget itself: a busy machine takes half as much again, and starting a part of a second."""
 
 SHOWN_LINES = 20
 """Last lines of a failed run that are shown."""
@@ -196,7 +200,8 @@ class Probe(Frozen):
 
     def _task(self, draft: Draft) -> Task:
         folder = draft.folder.path
-        values = complete_values(draft.values, folder, folder.name, str(folder / DEFINITION))
+        told = values_of(draft.values, folder)
+        values = complete_values(told, folder, folder.name, str(folder / DEFINITION))
         return build_task(values, folder, self.harness, None, None, folder)
 
     def _ways(self, draft: Draft) -> list[tuple[Any, str]]:
@@ -223,7 +228,7 @@ class Probe(Frozen):
         spec = RunSpec(
             command=task.command,
             sources=put(task.mutable),
-            fixed=put(_expanded(task)),
+            fixed=put(task.fixed),
             data={},
             seed=seed,
             budget_seconds=task.budget_seconds,
@@ -380,7 +385,14 @@ class Probe(Frozen):
         limit = float(round(max(LEAST_TIMEOUT_SECONDS, TIMES_WALL * record.wall_seconds)))
         draft = draft.having(budget=budget, timeout_seconds=limit).found("budget", words, where)
         took = spoken_duration(record.wall_seconds)
-        return draft.found("time limit", f"{limit:g} s", f"a run took {took}")
+        draft = draft.found("time limit", f"{limit:g} s", f"a run took {took}")
+        if not budget.get("fixed"):
+            return draft
+        # An edit of what says how long it trains would buy its gain.
+        name = "cpu_seconds" if draft.values.get("device", "cpu") == "cpu" else "wall_seconds"
+        most = float(f"{TIMES_WORK * float(record.numbers[name] or 0.0) + SLACK_SECONDS:.3g}")
+        draft = draft.having(constraints=[{"name": name, "max": most}])
+        return draft.found("constraint", f"{name} at most {most:g}", "twice what it took, and 5 s")
 
 
 NO_WAY: tuple[Any, str] = ("environment", "no seed stands in the files")
@@ -388,10 +400,6 @@ NO_WAY: tuple[Any, str] = ("environment", "no seed stands in the files")
 
 def _fixed(draft: Draft) -> Sequence[str]:
     return tuple(draft.values.get("fixed", ()))
-
-
-def _expanded(task: Task) -> list[str]:
-    return [name for name in expand_files(task.fixed, task.folder) if name not in task.mutable]
 
 
 def _seed_words(way: Any) -> str:

@@ -23,7 +23,8 @@ from ratchet.task.task import DeclaredChange, Task
 class ProgramContract(Frozen):
     """The task and the configuration as far as a proposer must know them.
 
-    Exactly one of ``budget_seconds`` and ``budget_steps`` is set.  ``directions``
+    Exactly one of ``budget_seconds`` and ``budget_steps`` is set; ``budget_fixed`` where the
+    code sets it itself.  ``directions``
     are the categories of the search space, the most promising first, each with what
     it may vary.
     """
@@ -37,6 +38,7 @@ class ProgramContract(Frozen):
     unit: str = ""
     budget_seconds: float | None = None
     budget_steps: int | None = None
+    budget_fixed: bool = False
     ceiling: Ceiling = field(default_factory=Ceiling)
     network: bool = False
     allowed: Sequence[str] = ()
@@ -478,6 +480,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
         fixed=task.fixed,
         budget_seconds=budget["seconds"],
         budget_steps=budget["steps"],
+        budget_fixed=task.budget_fixed,
         ceiling=memory_ceiling(config),
         network=task.network,
         allowed=task.allow_packages,
