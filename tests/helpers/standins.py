@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from helpers.clones import Clone
-from helpers.repositories import PREPARE, make_environment
+from helpers.repositories import LOCK, PREPARE, make_environment
 
 NUMPY = '''"""Fits a line to noisy points."""
 
@@ -267,6 +267,7 @@ FILES: Mapping[str, Mapping[str, str]] = {
         "prepare.py": PREPARE + MAKES_CACHE,
         "program.md": "# autoresearch\n\nThe goal is the lowest val_bpb. Edit train.py alone.\n",
         "pyproject.toml": '[project]\nname = "autoresearch"\nversion = "0.1.0"\n',
+        "uv.lock": LOCK,
         ".gitignore": ".venv/\nresults.tsv\nrun.log\n",
     },
     "yaml": {

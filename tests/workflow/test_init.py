@@ -72,7 +72,11 @@ def _check_session(box: Box, kind: str, command: str) -> None:
         (root / "results" / "repo").rename(box.session)
     manifest = box.json("manifest.json")
     assert manifest["values"]["metric"]["name"] == METRICS[kind]
-    assert (manifest["environment"], manifest["brief"]["path"]) == (None, "program.md")
+    # Its environment is as its lock says; all others are held by what is installed.
+    lock = manifest["environment"] and manifest["environment"]["path"]
+    assert lock == ("uv.lock" if kind == "upstream" else None)
+    assert manifest["python"]["packages_sha256"]
+    assert manifest["brief"]["path"] == "program.md"
     (ruling,) = box.rulings()
     assert ruling["verdict"] not in ("CRASH", "TAMPERED")
     assert ruling["mean"] is not None

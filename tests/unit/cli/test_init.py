@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,7 +15,11 @@ from helpers.autojudge_logs import call
 from helpers.commands import Capsys, Patch
 from helpers.repositories import state
 from helpers.standins import make_standin, notebook
+from ratchet.base.structs import replace
+from ratchet.cli import init_runs
 from ratchet.cli.init import _choices
+from ratchet.cli.init_runs import Asking, Draft, Probe
+from ratchet.task.discover import Folder
 from ratchet.task.task import Seeding
 
 SCRIPT = """import random
@@ -214,8 +219,6 @@ def test_the_network_is_open_where_a_run_wants_it(folder: Path, monkeypatch: Pat
         "import os\nif not os.environ.get('OPEN'):\n    raise SystemExit('URLError: no')\n"
         "print('loss: 1')\n"
     )
-    from ratchet.cli.init_runs import Probe
-
     run = Probe.run
 
     def opened(self: Probe, draft: object, seed: int) -> object:
@@ -243,6 +246,18 @@ def test_interpreters_of_the_folder_and_the_shell_are_known(
         (None, "Ratchet's own"),
     ]
     assert found[3:] == [(str(folder / "other/bin/python"), "python of this shell")]
+
+
+def test_a_gpu_is_used_where_there_is_one_and_the_code_speaks_of_it(
+    folder: Path, monkeypatch: Patch
+) -> None:
+    gpu = SimpleNamespace(name="NVIDIA H100")
+    draft = Draft(Folder.read(folder), {"mutable": ["train.py"]})
+    probe = Probe(SimpleNamespace(), Asking(True), None, REPO, folder, lambda draft: draft)
+    for gpus, text, device in (([gpu], "cuda", "gpu"), ([], "cuda", None), ([gpu], "", None)):
+        monkeypatch.setattr(init_runs, "visible_gpus", lambda *_, gpus=gpus: gpus)
+        told = replace(draft, folder=replace(draft.folder, texts={"train.py": text}))
+        assert probe._device(told).values.get("device") == device
 
 
 @pytest.mark.parametrize("code", [0, 1])
