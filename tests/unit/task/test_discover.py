@@ -181,6 +181,9 @@ def test_ways_of_a_seed_by_what_the_code_says(text: str, first: object) -> None:
     assert found[0][0] == first
     assert found[-1][0] == "hook"
     assert seed_ways(["a.yaml"], [], {"a.yaml": "seed: 3"}) == []
+    texts = {"a.yaml": "run: {seed: 3, val_seed: 4}\n", "b.cpp": "const int kSeed = 1;\n"}
+    found = [way for way, _ in seed_ways(texts, texts, texts)]
+    assert found == [{"constant": "run.seed"}, {"constant": "kSeed"}]
 
 
 def test_caches_are_those_that_the_files_name() -> None:

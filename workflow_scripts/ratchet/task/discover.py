@@ -18,7 +18,7 @@ from typing import Any
 from ratchet.base.errors import InputMissingError
 from ratchet.base.structs import Frozen, field
 from ratchet.base.text import clean_lines
-from ratchet.task.edits import NOTEBOOK, find_value
+from ratchet.task.edits import NOTEBOOK, constant_names, find_value
 from ratchet.task.repository import command_files
 from ratchet.task.sources import SourceError, parse_python, walk
 from ratchet.task.task import BRIEF, DEFINITION, OWN, SET, search_patterns
@@ -485,8 +485,7 @@ _OF = r"(?:(?:random|global|rng|train|model|base)[-_])?"
 
 _FLAG = re.compile(rf"""["'](--{_OF}seed)["']""")
 _VARIABLE = re.compile(r"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["'](\w*SEED\w*)["']""")
-_CONSTANT = re.compile(rf"^((?i:{_OF}seed))\s*(?::\s*\w+\s*)?=\s*\d+", re.MULTILINE)
-_SETTING = re.compile(rf"""^\s*["']?({_OF}seed)["']?\s*:\s*\d+""", re.MULTILINE)
+_CONSTANT = re.compile(rf"(?:[\w.]+\.)?k?{_OF}seed", re.IGNORECASE)
 
 
 def seed_ways(
@@ -505,9 +504,8 @@ def seed_ways(
         flags += [({"argument": f"{flag}={{seed}}"}, name) for flag in _FLAG.findall(text)]
         variables = [word for word in _VARIABLE.findall(text) if word not in _NO_SEED]
         found += [({"variable": word}, name) for word in variables]
-        if name in mutable:
-            pattern = _SETTING if name.endswith(SETTINGS_SUFFIXES) else _CONSTANT
-            constants += [({"constant": word}, name) for word in pattern.findall(text)]
+        known = constant_names(name, text) if name in mutable else ()
+        constants += [({"constant": word}, name) for word in known if _CONSTANT.fullmatch(word)]
     ways = [*found, *flags, *constants, *([("hook", "the seeds in its code")] if is_python else [])]
     return [way for place, way in enumerate(ways) if way[0] not in [w[0] for w in ways[:place]]]
 
