@@ -31,7 +31,7 @@ from ratchet.base.errors import DataError, InputMissingError, RatchetError, Usag
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line, plural
-from ratchet.cli.init_runs import NAME, Asking, Draft, Finding, Probe
+from ratchet.cli.init_runs import NAME, Asking, Draft, Finding, Probe, shown
 from ratchet.cli.main import (
     CommandParser,
     check_positive,
@@ -207,8 +207,8 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
                 "pyproject.toml or Makefile, and no script is called train.py or main.py; name it: "
                 "ratchet init --command 'python SCRIPT'"
             )
-    shown = [f"{shlex.join(each.words)}  ({each.source})" for each in found]
-    chosen = found[asking.choose("which command trains", shown)]
+    offered = [f"{shown(each.words)}  ({each.source})" for each in found]
+    chosen = found[asking.choose("which command trains", offered)]
     needed = _needed(folder, chosen)
     mutable, why = find_mutable(chosen, needed, folder.texts)
     if options.mutable is not None:
@@ -218,7 +218,7 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
         mutable = shlex.split(said)
     if not mutable:
         raise UsageError(
-            f"the command {shlex.join(chosen.words)} names no source of {folder.path}; name the "
+            f"the command {shown(chosen.words)} names no source of {folder.path}; name the "
             "files that experiments may change with --mutable"
         )
     for name in (*mutable, *(options.fixed or ())):
@@ -231,7 +231,7 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
     if chosen.variables:
         values["variables"] = dict(chosen.variables)
     values["metric"] = {"name": "none", "direction": "minimize"}
-    draft = Draft(folder, values).found("command", shlex.join(words), chosen.source)
+    draft = Draft(folder, values).found("command", shown(words), chosen.source)
     return draft.found("mutable", ", ".join(mutable), why)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ratchet.base.errors import DataError, InputMissingError, UsageError
 from ratchet.base.structs import Frozen, replace
-from ratchet.base.text import clean_lines, one_line, plural, spoken_duration
+from ratchet.base.text import clean_lines, one_line, plural, shorten, spoken_duration
 from ratchet.cli.main import tell
 from ratchet.config import Config
 from ratchet.logs.columns import MEMORY_NAME, PREFERRED, names_no_goal
@@ -217,7 +217,7 @@ class Probe(Frozen):
         """Record and log of one run of the script."""
         task = self._task(draft)
         limit = spoken_duration(self.options.seconds)
-        tell(NAME, f"running {shlex.join(task.command)} with seed {seed}, at most {limit} ...")
+        tell(NAME, f"running {shown(task.command)} with seed {seed}, at most {limit} ...")
         store = Store(StorePaths(self.place / "store"))
         where = Path(tempfile.mkdtemp(dir=self.place))
 
@@ -259,7 +259,7 @@ class Probe(Frozen):
         record, log = self.run(tried, SEEDS[0])
         if record.exit_code == 0:
             return tried, ways[0], record, log
-        command = shlex.join(draft.values["command"])
+        command = shown(draft.values["command"])
         if record.outcome is Outcome.TIMEOUT:
             raise DataError(
                 f"{command}: did not end within {self.options.seconds:g} s; allow more with "
@@ -288,7 +288,7 @@ class Probe(Frozen):
         """With the metric, its direction and where it was found."""
         if not numbers:
             raise DataError(
-                f"{shlex.join(draft.values['command'])}: printed no number with a name; let the "
+                f"{shown(draft.values['command'])}: printed no number with a name; let the "
                 "script print its metric at its end, such as print(f'val_loss: {loss:.6f}')"
             )
         documents = draft.folder.documents
@@ -301,8 +301,8 @@ class Probe(Frozen):
                     f"--metric: expected a number that the script prints ({known}), found "
                     f"{self.options.metric!r}"
                 )
-        shown = [f"{n.label}  ({n.values[-1]:g})" for n in ranked[:6]]
-        chosen = ranked[self.asking.choose("which number decides", shown)]
+        offered = [f"{n.label}  ({n.values[-1]:g})" for n in ranked[:6]]
+        chosen = ranked[self.asking.choose("which number decides", offered)]
         sign = stated_goal(chosen, documents)[1]
         by_name = direction_of(chosen.name)
         direction, where = by_name, "its name"
@@ -393,6 +393,15 @@ class Probe(Frozen):
         most = float(f"{TIMES_WORK * float(record.numbers[name] or 0.0) + SLACK_SECONDS:.3g}")
         draft = draft.having(constraints=[{"name": name, "max": most}])
         return draft.found("constraint", f"{name} at most {most:g}", "twice what it took, and 5 s")
+
+
+MOST_SHOWN = 60
+"""Characters of a word of a command that are shown: a notebook's is a small program."""
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as it is typed, long words cut."""
+    return shlex.join(shorten(word, MOST_SHOWN) for word in command)
 
 
 NO_WAY: tuple[Any, str] = ("environment", "no seed stands in the files")
