@@ -233,7 +233,8 @@ def _import(failure: Failure, here: Circumstances) -> str:
         return f"Install it where the task's runs look, with: {words}. Then {_again(here)}"
     return (
         f"The lock {here.task.environment} does not have it, and runs see locked packages alone: "
-        f"name an environment that has it, by `python`. Then {_again(here)}"
+        "name an environment that has it, by `python`, or allow it by `allow_packages` in "
+        f"{here.task.definition}. Then {_again(here)}"
     )
 
 

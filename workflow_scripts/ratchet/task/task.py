@@ -37,8 +37,8 @@ SET = frozenset(
 
 
 DESCRIBE_REPOSITORY = (
-    "say in a definition of your own how this repository is run, and name it by `definition` "
-    "(docs/your-repository.md)"
+    "let `ratchet init` find how this repository is run, or say it in a definition of your own, "
+    "and name it by `definition` (docs/your-repository.md)"
 )
 """What to do with a repository that a known definition does not fit."""
 
