@@ -59,8 +59,15 @@ class ProgramContract(Frozen):
         return "Lower" if self.lower else "Raise"
 
     @property
+    def is_one_training(self) -> bool:
+        """Whether a run trains for as long as its code says, which is told no step."""
+        return self.budget_fixed and self.budget_steps == 1
+
+    @property
     def budget(self) -> str:
         """The budget of a run in words."""
+        if self.is_one_training:
+            return "one whole training"
         if self.budget_steps is not None:
             return plural(self.budget_steps, "step")
         return f"{self.budget_seconds:g} seconds"
@@ -268,7 +275,7 @@ class _Check:
             if not self._is_budget(match):
                 found = repr(f"{match['amount']} {match['unit']}")
                 self._wrong(self._line(match.start("amount")), expected, found, write)
-        if not stated:
+        if not stated and not self.contract.is_one_training:
             self._missing("constraints fixed goal", expected, "none", write)
 
     def _is_budget(self, match: re.Match[str]) -> bool:

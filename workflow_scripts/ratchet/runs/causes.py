@@ -225,7 +225,7 @@ def _import(failure: Failure, here: Circumstances) -> str:
     ]
     if local:
         return (
-            f"{local[0]} is a file of the repository that runs do not get: name it under `fixed` "
+            f"{local[0]} is a file there that runs do not get: name it under `fixed` "
             f"in the definition. Then {_again(here)}"
         )
     if here.python:
@@ -291,7 +291,8 @@ def _code(_: Failure, here: Circumstances) -> str:
 
 
 def _files(here: Circumstances) -> str:
-    where = f" in {here.task.clone} and commit it" if here.task.clone else ""
+    cloned = here.task.clone is not None and here.task.origin is not None
+    where = f" in {here.task.clone} and commit it" if cloned else ""
     return f"{', '.join(here.task.mutable)}{where}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError
+from ratchet.base.errors import ConfigError, raise_faults
 from ratchet.base.io import digest_bytes, read_bytes
 from ratchet.records.records import Manifest, Preset
 from ratchet.task.edits import (
@@ -131,8 +131,7 @@ def check_constants(task: Task) -> None:
     Raises :class:`ConfigError` with all that are missing, each with the nearest names.
     """
     faults = [] if task.origin is not None else constant_faults(task)
-    if faults:
-        raise ConfigError("\n".join(f"{task.definition}: {fault}" for fault in faults))
+    raise_faults([ConfigError(f"{task.definition}: {fault}") for fault in faults])
 
 
 def constant_faults(task: Task) -> list[str]:
