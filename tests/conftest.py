@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from helpers.boxes import Box, make_box
-from helpers.shared import copied, shared_box
+from helpers.shared import copied, shared_box, shared_folder
 
 if TYPE_CHECKING:
     from helpers.candidates import Arena
@@ -49,10 +49,14 @@ def finished(path: Path) -> Box:
 
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """One place to try candidates in for all tests of a worker: the data are prepared once."""
+    """One place to try candidates in for all tests of a worker.
+
+    The data are prepared once, and the unchanged candidate is run once for all workers.
+    """
     from helpers.candidates import Arena  # which asks the machine for its sandboxes
 
-    return Arena(tmp_path_factory.mktemp("arena with space"))
+    root = tmp_path_factory.mktemp("arena with space")
+    return Arena(root, shared_folder(tmp_path_factory))
 
 
 @pytest.fixture

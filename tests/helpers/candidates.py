@@ -8,14 +8,16 @@ catches when the reading is circumvented.
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
+import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 
@@ -39,6 +41,8 @@ from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.runs.spec import RunSpec
 from ratchet.task.environment import locked_versions
 from ratchet.task.task import Task
+
+T = TypeVar("T")
 
 TASK: Task = load_task(REPO / "tasks" / "bytelm", REPO)
 TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
@@ -182,9 +186,13 @@ def blocked(source: str) -> set[str]:
 
 @dataclass
 class Arena:
-    """A store with the prepared data, and runs in it."""
+    """A store with the prepared data, and runs in it.
+
+    Runs of the unchanged candidate are made once for all workers that have ``common``.
+    """
 
     root: Path
+    common: Path | None = None
     store: Store = field(init=False)
     data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
@@ -259,7 +267,8 @@ class Arena:
     def unchanged(self, kind: SandboxKind = SandboxKind.NONE) -> Attempt:
         """The unchanged candidate, which is run once for all tests."""
         if kind not in self.baseline:
-            self.baseline[kind] = self.attempt(TRAIN, kind)
+            made = self._once(f"unchanged-{kind}", lambda: self.attempt(TRAIN, kind))
+            self.baseline[kind] = made
         return self.baseline[kind]
 
     def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
@@ -272,8 +281,21 @@ class Arena:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
         key = budget_seconds, kind
         if key not in self.replicates:
-            self.replicates[key] = self.traces(TRAIN, 3, *key)
+            made = self._once(f"usual-{budget_seconds}-{kind}", lambda: self.traces(TRAIN, 3, *key))
+            self.replicates[key] = made
         return self.replicates[key]
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What the first worker makes and the others read."""
+        if self.common is None:
+            return make()
+        path = self.common / f"{name}.pickle"
+        with path.with_suffix(".lock").open("w") as own:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            if not path.exists():
+                path.write_bytes(pickle.dumps(make()))
+            found: T = pickle.loads(path.read_bytes())
+            return found
 
     def traces(
         self,

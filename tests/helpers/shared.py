@@ -15,14 +15,20 @@ from helpers.boxes import Box
 Maker = Callable[[Path], Box]
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers have."""
+    base = factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    place.mkdir(exist_ok=True)
+    return place
+
+
 def made_once(factory: pytest.TempPathFactory, name: str, make: Maker) -> Box:
     """The box of a name; the first that asks for it makes it, the others wait.
 
     ``make`` gets the folder to make it in.  Whoever gets the box must not change it.
     """
-    base = factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    place.mkdir(exist_ok=True)
+    place = shared_folder(factory)
     folder, settings = place / name / "box", place / f"{name}.made"
     with (place / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

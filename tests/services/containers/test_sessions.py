@@ -130,9 +130,9 @@ def test_a_session_in_a_container_gives_the_same_bytes(
     assert len(reference) > 10
     assert image in (folder / "report.html").read_text()
     assert docker(*run, docker.image, "find", "/data", "!", "-uid", "1000") == ""
-    assert "\nready" in docker(*run, docker.image, "ratchet", "doctor")
+    assert "\nready" in docker(*run, docker.image, "ratchet", "doctor", "default")
     # An environment of a task's own, which the image was built with.
-    own = ("--config", "python=.venv-bytelm", "--json")
+    own = ("--config", "session=own", "python=.venv-bytelm", "--json")
     checks = json.loads(docker(*run, docker.image, "ratchet", "doctor", *own))["checks"]
     (locked,) = [c["text"] for c in checks if "bytelm.lock" in c["text"]]
     assert "as locked" in locked
