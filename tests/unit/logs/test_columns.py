@@ -75,6 +75,14 @@ OLD = ["9", "9", "9", "8", "8", "7", "6", "5"]
             "f_loss",
             "min",
         ),
+        (log_of("timestamp err status", *(f"17{n} {n % 3} keep" for n in range(8))), "err", "min"),
+        (log_of("# err status", "5 3 keep", "9 2 keep", "4 2 drop", "8 1 keep"), "err", "min"),
+        # A metric of few levels repeats itself; time is none then.
+        (
+            log_of("run err time_s status", "a 3 1 keep", *["b 3 2 drop"] * 4, "c 2 1 keep"),
+            "err",
+            "min",
+        ),
         # A few values that only grow are no counter; memory may be all there is.
         (
             log_of("run rmse r2 status", "a 5 1 keep", *(f"b 6{n} 2 drop" for n in range(3))),
@@ -134,7 +142,7 @@ TWO = "run\tacc\tf1\tstatus\n" + "a\t1\t0.2\tkeep\n" * 3 + "b\t1\t0.3\tkeep\n"
         # The best name is empty, or the author's decisions deny it and another column fits them.
         (
             log_of("run score_ns wall_s status", "a - 5 keep", "b - 4 keep"),
-            "numbers in the column 'score_ns'.*such as wall_s",
+            "'score_ns', which is filled in 0 of 2 rows.*such as wall_s",
             {"metric": "wall_s"},
         ),
         (

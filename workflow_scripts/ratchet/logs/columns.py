@@ -303,7 +303,7 @@ class _Candidate(Frozen, dict=True):
         unkept = [s for s in self.decisions if s is RowStatus.DISCARD]
         counts = sum(step == 1 for step in steps) >= 0.8 * len(steps)
         # A few runs of a metric may each be worse than the one before.
-        grows = len(unkept) > 1 and all(step > 0 for step in steps)
+        grows = (len(unkept) > 1 or self.kind == 3) and all(step > 0 for step in steps)
         if len(steps) >= 3 and (counts or (grows and (self.kind >= 2 or len(steps) >= 7))):
             return "counts the rows"
         later = list(zip(self.values, self.values[1:], self.decisions[1:], strict=False))
@@ -479,13 +479,14 @@ class _Finder(Struct):
             return self.chosen(chosen)
         if label is not None and (at := self.named(VALUE_NAMES, besides=(label,))) is not None:
             return at
-        places = [p for p in range(len(self.names)) if p not in taken]
+        places = [p for p, plain in enumerate(self.plain) if plain and p not in taken]
         free = [c for p in places if (c := self._candidate(p))]
         memory = [] if free or (place := self.memory()) is None else [self._candidate(place)]
         free += [c for c in memory if c]
         reasons = {c.place: c.why_not() for c in free}
         left = [c for c in free if not reasons[c.place]] or [c for c in free if c.kind <= 2]
-        usual = [c for c in left if c.kind <= 2]
+        coarse = [c for c in free if c.kind <= 1 and reasons[c.place].startswith("repeats")]
+        usual = [c for c in left if c.kind <= 2] or coarse
         rest = usual or [c for c in left if c.kind == 3] or [c for c in left if c.votes.clear]
         if not rest:
             why = {c.place: reasons[c.place] or "holds differences or old values" for c in free}
@@ -495,12 +496,11 @@ class _Finder(Struct):
                 f"{f' ({out})' if out else ''}; name it with --metric"
             )
         pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
-        named = [c for c in free if c.kind <= 2 and direction_of(c.plain)]
-        scarce = [c for c in named if reasons[c.place].startswith("is filled")]
-        if scarce and not usual and not pick.votes.clear:
+        named = [c.place for c in free if c.kind <= 2 and direction_of(c.plain)]
+        if named and not usual and not pick.votes.clear:
             raise self.fault(
-                f"numbers in the column {quoted(self.names[scarce[0].place])}, found few or none; "
-                f"name the metric with --metric, such as {one_line(self.names[pick.place])[:60]}"
+                f"a metric that tells runs apart, found {quoted(self.names[named[0]])}, which "
+                f"{reasons[named[0]]}; name it with --metric, such as {self.names[pick.place][:60]}"
             )
         better = [c for c in usual if c is not pick and c.kind <= 1 and c.is_confirmed]
         fits = (own := direction_of(pick.plain)) is None or pick.votes.fit(own) >= _NO_WAY

@@ -37,8 +37,8 @@ STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in 
 _EVERY_WORD = {**NO_DECISION, **STATUSES}
 
 FLAGS = {
-    **dict.fromkeys(("true", "yes", "y", "1", "t", "✓", "✅"), RowStatus.KEEP),
-    **dict.fromkeys(("false", "no", "n", "0", "f", "✗", "❌"), RowStatus.DISCARD),
+    **dict.fromkeys(("true", "yes", "y", "1", "1.0", "t", "✓", "✅"), RowStatus.KEEP),
+    **dict.fromkeys(("false", "no", "n", "0", "0.0", "f", "✗", "❌"), RowStatus.DISCARD),
 }
 
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
@@ -103,7 +103,7 @@ def status_of(
 
 @lru_cache(maxsize=2000)
 def _meaning(plain: str) -> RowStatus | None:
-    head = REASON.split(plain, maxsplit=1)[0]
+    head = REASON.split(plain, maxsplit=1)[0].strip()
     whole, short = (re.sub(r"[^a-z0-9]+", "_", text).strip("_") for text in (plain, head))
     if known := [text for text in (whole, short) if text in _EVERY_WORD]:
         return _EVERY_WORD[known[0]]
@@ -115,7 +115,7 @@ def _meaning(plain: str) -> RowStatus | None:
         return RowStatus.DISCARD if RowStatus.KEEP in meant else None
     if not words or words[0] not in _EVERY_WORD:
         # One compound says what went wrong, or that it was kept: size_violation, auto-keep.
-        compound = len(words) in (2, 3) and " " not in plain and _EVERY_WORD.get(words[-1])
+        compound = len(words) in (2, 3) and " " not in head and _EVERY_WORD.get(words[-1])
         return compound if compound and len({*meant}) == 1 else None
     if words[0] == "confirmed" and len(meant) > 1:
         meant = meant[1:]
