@@ -88,6 +88,7 @@ def test_ruled_tables_commented_headers_and_rows_that_look_like_comments() -> No
     table = read("\n".join(rows))
     assert (table.metric, table.direction, len(table.rows)) == ("metric", "minimize", 7)
     assert assumed(table, "there is no header")
+    assert read(rows[0], metric="val_acc").direction == "maximize"
     table = read("# " + HEADER + "a1\t0.99\t44\tkeep\tx\n")
     assert (table.metric, table.rows[0].memory_gb) == ("val_bpb", 44.0)
 

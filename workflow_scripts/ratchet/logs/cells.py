@@ -16,7 +16,7 @@ from ratchet.records.records import Direction
 
 _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
-_BARE = {4: "commit metric status description", 5: "commit metric memory_gb status description"}
+_BARE = {4: "commit {} status description", 5: "commit {} memory_gb status description"}
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|:,+=-]+")
 
@@ -37,8 +37,8 @@ class Cells(Struct):
     stated: dict[str, Direction] = field(default_factory=dict)
 
 
-def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
-    """Find the separator and the header, and cut every line.
+def split_lines(lines: list[tuple[int, str]], name: str, metric: str = "metric") -> Cells:
+    """Find the separator and the header, and cut every line; without header ``metric`` is used.
 
     Raises :class:`DataError` where there is no table.
     """
@@ -53,7 +53,7 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
     names = cut(first)
     bare = _BARE.get(len(names), "") if separator == "\t" and _is_row(first) else ""
     if bare and names[-2] and status_of(names[-2]) and is_number(names[1]):
-        data, names = [(0, ""), *data], bare.split()
+        data, names = [(0, ""), *data], bare.format(metric).split()
     elif not is_header(names):
         raise DataError(
             f"{name}: line {data[0][0]}, column 1: expected a header that names the columns, found "

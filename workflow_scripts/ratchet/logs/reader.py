@@ -87,7 +87,7 @@ def read_table(
     lines = numbered_lines(text)
     if not lines:
         raise DataError(f"{name}: line 1, column 1: expected rows, found only blank lines")
-    cells = split_lines(lines, name)
+    cells = split_lines(lines, name, metric or "metric")
     if not cells.lines:
         raise DataError(
             f"{name}: line {lines[-1][0]}, column 1: expected experiments below the header, "
