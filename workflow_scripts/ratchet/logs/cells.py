@@ -60,7 +60,8 @@ def split_lines(lines: list[tuple[int, str]], name: str, metric: str = "metric")
             f"{one_line(first)!r:.60}; write one above it, such as commit, val_bpb, memory_gb, "
             "status, description"
         )
-    rows = [(n, cut(line)) for n, line in data[1:] if not _rule(line)]
+    body = data[2:] if len(data) > 1 and _rule(data[1][1]) else data[1:]
+    rows = [(n, cut(line)) for n, line in body if separator != "|" or not _rule(line)]
     rows, later = _one_header(names, rows)
     cells = Cells(names, rows, separator)
     if bare:

@@ -395,8 +395,7 @@ class _Finder(Struct):
         )
 
     def _no_decisions(self, place: int) -> str:
-        texts = self.cells(place)
-        found = first_of((f"{one_line(text)[:30]!r}" for text in dict.fromkeys(texts)), 5)
+        found = first_of((repr(one_line(t)[:30]) for t in dict.fromkeys(self.cells(place))), 5)
         return (
             f"decisions in the column {quoted(self.names[place])} (keep, discard, crash), found "
             f"{found or 'only empty cells'}; choose another of {_listed(self.names)} with --status "
