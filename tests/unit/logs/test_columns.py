@@ -70,6 +70,27 @@ OLD = ["9", "9", "9", "8", "8", "7", "6", "5"]
         ),
         (log_of("f1 loss status", *beside("0.5", *["-"] * 7)), "loss", "minimize"),
         (log_of("fitness_so_far value status", *beside(*OLD)), "value", "minimize"),
+        (
+            log_of("f_seed1 f_seed2 f_loss status", *beside(*COUNTS, rows=beside(*COUNTS))),
+            "f_loss",
+            "min",
+        ),
+        (log_of("timestamp err status", *(f"17{n} {n % 3} keep" for n in range(8))), "err", "min"),
+        (log_of("# err status", "5 3 keep", "9 2 keep", "4 2 drop", "8 1 keep"), "err", "min"),
+        # A metric of few levels repeats itself; time is none then.
+        (
+            log_of("run err time_s status", "a 3 1 keep", *["b 3 2 drop"] * 4, "c 2 1 keep"),
+            "err",
+            "min",
+        ),
+        # A few values that only grow are no counter; memory may be all there is.
+        (
+            log_of("run rmse r2 status", "a 5 1 keep", *(f"b 6{n} 2 drop" for n in range(3))),
+            "rmse",
+            "min",
+        ),
+        (log_of("run peak_mb status", "a 50 keep", "b 45 keep"), "peak_mb", "minimize"),
+        (log_of("run memory_mb status", "a 50 keep", "b 45 keep"), "memory_mb", "minimize"),
         # The author's keeps settle between an unknown name and a known one.
         (log_of("alpha core status", *beside(*"35281746")), "core", "minimize"),
         # A target is what a row is about.
@@ -118,9 +139,32 @@ TWO = "run\tacc\tf1\tstatus\n" + "a\t1\t0.2\tkeep\n" * 3 + "b\t1\t0.3\tkeep\n"
             "one metric, found loss, acc.*--label",
             {"label": "acc"},
         ),
+        # The best name is empty, or the author's decisions deny it and another column fits them.
+        (
+            log_of("run score_ns wall_s status", "a - 5 keep", "b - 4 keep"),
+            "'score_ns', which is filled in 0 of 2 rows.*such as wall_s",
+            {"metric": "wall_s"},
+        ),
+        (
+            log_of(
+                "run pass_rate exact_acc status", "a 99 60 keep", "b 98 70 keep", "c 98 65 drop"
+            ),
+            "'pass_rate' and 'exact_acc'.*--metric",
+            {"metric": "exact_acc"},
+        ),
+        (
+            log_of("run entropy gap status", *(f"{v} {v} 1{v} keep" for v in (5, 1, 2, 6, 0))),
+            "'entropy' and 'gap'.*--metric",
+            {"metric": "gap"},
+        ),
+        (
+            HEADER + "a\t1\t4\tok\tx\nb\t2\t4\tok\ty\nc\t0\t0\tOOM\tz\n",
+            "decisions in the column 'status'.*--status",
+            {"status": ["ok=keep"]},
+        ),
         (
             log_of("run delta status", "a 0 keep", "b -1 keep"),
-            "hold differences",
+            "holds differences",
             {"metric": "delta"},
         ),
     ],
@@ -145,6 +189,18 @@ def test_two_readings_are_asked_about_and_settled_by_an_option(
         ),
         (log_of("run loss outcome", "1 2 keep", "2 3 size_violation"), ["keep", "discard"]),
         (log_of("run loss chosen", "1 2 keep", "2 3 discard"), ["keep", "discard"]),
+        (
+            log_of(
+                "loss status",
+                *(
+                    f"3 {w}"
+                    for w in str.split("base accept reject neutral best nan oom tie kept drop -")
+                ),
+            ),
+            str.split(
+                "baseline keep discard discard keep crash crash discard keep discard pending"
+            ),
+        ),
     ],
 )
 def test_the_status_is_where_the_decisions_are(text: str, status: list[str]) -> None:

@@ -82,6 +82,13 @@ def test_ruled_tables_commented_headers_and_rows_that_look_like_comments() -> No
     table = read("# my runs\n" + HEADER + "\n#7\t0.99\t44\tkeep\tx\n# note\n")
     assert [(row.line, row.commit) for row in table.rows] == [(4, "#7")]
     assert assumed(table, "2 comment lines")
+    table = read("step loss kept\n---- ---- ----\n1 0.9 True\n2 0.8 no\n")
+    assert [row.status for row in table.rows] == [RowStatus.KEEP, RowStatus.DISCARD]
+    rows = [f"c{n}\t{1 - n / 100}\t44\tkeep\tx" for n in range(7)]
+    table = read("\n".join(rows))
+    assert (table.metric, table.direction, len(table.rows)) == ("metric", "minimize", 7)
+    assert assumed(table, "there is no header")
+    assert read(rows[0], metric="val_acc").direction == "maximize"
     table = read("# " + HEADER + "a1\t0.99\t44\tkeep\tx\n")
     assert (table.metric, table.rows[0].memory_gb) == ("val_bpb", 44.0)
 
@@ -221,7 +228,8 @@ def test_direction_of_an_unknown_metric_is_asked_for() -> None:
         (b"# only\n# comments\n", "only comments"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "binary"),
         (b"abc\nde\x00f and a long tail of text", "line 2, character 3"),
-        (b"a1b2c3d\t0.9979\t44.0\tkeep\tbaseline\n", "1, column 1: expected a header .* write one"),
+        (b"a1b2c3d,0.9979,44.0,keep,baseline\n", "1, column 1: expected a header .* write one"),
+        (b"a1b2c3d\t0.9979\t44.0\tkeep\tbaseline\n", "'metric' does not say .* --direction"),
         (b"commit,status\na,keep\n", "column of numbers"),
         (b"run,pnl,chosen\n0,5,apple\n1,4,pear\n", "column that says what was kept"),
         (b"dear diary,\ntoday I trained\n", "expected a header"),

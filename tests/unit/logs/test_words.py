@@ -6,10 +6,16 @@ from ratchet.logs.words import direction_of, memory_of, number_of, status_of
 
 STATUSES = {
     "keep": ("KEEP", "kept", "BEST", "accepted (lower loss)", "confirmed-keep", "improved: yes"),
-    "discard": ("REJECTED (slower, no keep)", "not kept", "revert", "NEUTRAL", "parked"),
+    "discard": (
+        "REJECTED (slower, no keep)",
+        "not kept",
+        "NEUTRAL",
+        "no-op (same)",
+        "size_violation (big)",
+    ),
     "crash": ("OOM", "timeout", "NO_JSON", "checks_failed: lint"),
     "baseline": ("baseline",),
-    "pending": ("running", "RETEST", "-", ""),
+    "pending": ("running", "RETEST", "confirm", "-", ""),
     "note": ("note",),
     None: ("timed-out", "keep discard", "0.9979", "banana"),
 }

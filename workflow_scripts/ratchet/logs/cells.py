@@ -16,11 +16,11 @@ from ratchet.records.records import Direction
 
 _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
+_BARE = {4: "commit {} status description", 5: "commit {} memory_gb status description"}
 _GAP = re.compile(r"\s{2,}")
-_RULE = re.compile(r"[\s|:-]+")
+_RULE = re.compile(r"[\s|:,+=-]+")
 
-MAX_CELLS = 2000
-"""More columns than any log has; a file with more is no log."""
+MAX_CELLS = 2000  # More columns than any log has; a file with more is no log.
 
 
 class Cells(Struct):
@@ -37,8 +37,8 @@ class Cells(Struct):
     stated: dict[str, Direction] = field(default_factory=dict)
 
 
-def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
-    """Find the separator and the header, and cut every line.
+def split_lines(lines: list[tuple[int, str]], name: str, metric: str = "metric") -> Cells:
+    """Find the separator and the header, and cut every line; without header ``metric`` is used.
 
     Raises :class:`DataError` where there is no table.
     """
@@ -50,15 +50,22 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
     first = data[0][1]
     separator = next((s for s in _SEPARATORS if _splits(first, s)), " ")
     cut = _cutter(separator, first)
-    if not is_header(cut(first)):
+    names = cut(first)
+    bare = _BARE.get(len(names), "") if separator == "\t" and _is_row(first) else ""
+    if bare and names[-2] and status_of(names[-2]) and is_number(names[1]):
+        data, names = [(0, ""), *data], bare.format(metric).split()
+    elif not is_header(names):
         raise DataError(
             f"{name}: line {data[0][0]}, column 1: expected a header that names the columns, found "
             f"{one_line(first)!r:.60}; write one above it, such as commit, val_bpb, memory_gb, "
             "status, description"
         )
-    rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
-    rows, later = _one_header(cut(first), rows)
-    cells = Cells(cut(first), rows, separator)
+    body = data[2:] if len(data) > 1 and _rule(data[1][1]) else data[1:]
+    rows = [(n, cut(line)) for n, line in body if separator != "|" or not _rule(line)]
+    rows, later = _one_header(names, rows)
+    cells = Cells(names, rows, separator)
+    if bare:
+        cells.assumptions.append(f"there is no header; the columns are {', '.join(names)}")
     for way in filter(None, map(_way, comments)):
         cells.stated[""] = way
     if separator != "\t":
@@ -77,6 +84,7 @@ def is_header(cells: list[str]) -> bool:
     names = [normal_name(cell) for cell in cells]
     # "keep" may be a column's name, yet alone it is more likely a row's status.
     known = any(name in _KNOWN and name not in STATUSES for name in names)
+    known |= any(name in STATUS_NAMES for name in names) and any(map(direction_of, names))
     return len(cells) > 1 and known and not any(is_number(cell) for cell in cells)
 
 
@@ -160,15 +168,13 @@ def _quoted(line: str, separator: str) -> list[str]:
     """Cells that may be in double quotes, inside which separators count as text."""
     # The limit is the whole process's, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), len(line) + 1))
-    return [
-        cell.strip()
-        for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))
-    ]
+    cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    return [cell.strip() for cell in cells]
 
 
 def _rule(line: str) -> bool:
-    """Whether a line of a piped table only rules off its header: ``|---|:--|``."""
-    return bool(_RULE.fullmatch(line)) and "--" in line
+    """Whether a line only rules off the header of its table: ``|---|:--|``."""
+    return bool(_RULE.fullmatch(line)) and ("--" in line or "==" in line)
 
 
 def _spaces(first: str) -> Callable[[str], list[str]]:

@@ -63,7 +63,7 @@ _RESOURCE = re.compile(
 # Another column's value of an earlier row, its difference to one, or how sure it is.
 _DERIVED = re.compile(
     r"(^|_)(delta|diff|difference|improvement|before|old|prev|previous|last|parent|baseline|"
-    r"control|incumbent|confidence|std|sd|stdev|stderr|sem|p_value|pvalue)(_|$)"
+    r"control|incumbent|champion|confidence|std|sd|stdev|stderr|sem|p_?value|(seed|fold)_?\d+)(_|$)"
 )
 _HELD_OUT = ("val_", "valid_", "test_", "eval_")
 # A best of what, a time of what: such a name alone does not make a quality.
@@ -75,14 +75,9 @@ def names_no_goal(plain: str) -> bool:
     return bool(_RESOURCE.search(plain) or _DERIVED.search(plain))
 
 
-_ENOUGH_KEEPS = 5
-"""So many steps between kept values tell a direction; fewer may be chance."""
-
-_ONE_WAY = 0.9
-"""Share of steps that must go one way, to be clear."""
-
-_NO_WAY = 0.75
-"""Below this share of steps one way, kept values are no records."""
+_ENOUGH_KEEPS = 5  # So many steps between kept values tell a direction; fewer may be chance.
+_ONE_WAY = 0.9  # Share of steps that must go one way, to be clear.
+_NO_WAY = 0.75  # Below this share of steps one way, kept values are no records.
 
 
 class Votes(Frozen):
@@ -163,17 +158,10 @@ def votes_of(rows: Iterable[tuple[float | None, RowStatus | None]]) -> Votes:
     return Votes(*kept_steps, steps[drop, True], steps[drop, False], down, up)
 
 
-_SAMPLE = 400
-"""Rows from which columns are recognised; a choice does not need more."""
-
-_STATED = 0.5
-"""Share of filled cells that must read as a status in a column named for it."""
-
-_DECIDED = 0.3
-"""Share of them that must be decisions; that runs ended says nothing about what was kept."""
-
-_CERTAIN = 0.9
-"""The same share in a column whose name does not say so."""
+_SAMPLE = 400  # Rows from which columns are recognised; a choice does not need more.
+_STATED = 0.5  # Share of filled cells that must read as a status in a column named for it.
+_DECIDED = 0.3  # Share that must be decisions; that runs ended says nothing about what was kept.
+_CERTAIN = 0.9  # The same share in a column whose name does not say so.
 
 
 class Columns(Frozen):
@@ -199,11 +187,6 @@ class Columns(Frozen):
     own: bool = False
     words: Mapping[str, RowStatus] = {}
     assumptions: tuple[str, ...] = ()
-
-    @property
-    def least(self) -> int:
-        """Cells that a row must have to be understood at all."""
-        return max(self.metric, self.status) + 1
 
 
 def find_columns(
@@ -232,7 +215,8 @@ def find_columns(
     five = len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1])
     if five and stated in (None, "status") and label is None:
         texts = {text.lower() for text in finder.cells(3)}
-        if not texts or texts - NO_DECISION.keys():
+        sure = {status_of(text, words=words) for text in texts - NO_DECISION.keys()}
+        if sure - {RowStatus.CRASH} or not texts & NO_DECISION.keys():
             return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True, words=words)
     place = finder.chosen(stated) if stated is not None else finder.status()
     flag = finder.plain[place] in FLAG_NAMES
@@ -290,12 +274,16 @@ class _Candidate(Frozen, dict=True):
         vague = _VAGUE.search(plain) or direction_of(plain) is None
         return 2 if vague and not plain.startswith(_HELD_OUT) else 1
 
+    def is_denied(self, keeps: int = _ENOUGH_KEEPS) -> bool:
+        """Whether so many kept rows, or more, are no records of it."""
+        most = max(self.votes.share(way) for way in Direction)
+        return self.votes.keeps >= keeps and most < _NO_WAY
+
     @property
-    def is_denied(self) -> bool:
-        """Whether many kept rows are no records of it."""
-        votes = self.votes
-        enough = votes.keeps >= _ENOUGH_KEEPS
-        return enough and max(votes.share(way) for way in Direction) < _NO_WAY
+    def is_confirmed(self) -> bool:
+        """Whether every decision fits the direction that the name says."""
+        way, votes = direction_of(self.plain), self.votes
+        return bool(way and votes.total > votes.keeps > 0 and votes.fit(way) == 1)
 
     def why_not(self) -> str:
         """Why its values cannot be a metric, whatever its name is; empty if they can."""
@@ -314,7 +302,9 @@ class _Candidate(Frozen, dict=True):
         steps = [b - a for a, b in pairwise(every)]
         unkept = [s for s in self.decisions if s is RowStatus.DISCARD]
         counts = sum(step == 1 for step in steps) >= 0.8 * len(steps)
-        if len(steps) >= 3 and (counts or (len(unkept) > 1 and all(step > 0 for step in steps))):
+        # A few runs of a metric may each be worse than the one before.
+        grows = (len(unkept) > 1 or self.kind == 3) and all(step > 0 for step in steps)
+        if len(steps) >= 3 and (counts or (grows and (self.kind >= 2 or len(steps) >= 7))):
             return "counts the rows"
         later = list(zip(self.values, self.values[1:], self.decisions[1:], strict=False))
         same = [a == b for a, b, s in later if s is RowStatus.DISCARD and None not in (a, b)]
@@ -356,19 +346,18 @@ class _Finder(Struct):
 
     def named(self, known: Sequence[str], besides: tuple[int | None, ...]) -> int | None:
         """The column of the first known name."""
-        for word in known:
-            for place, plain in enumerate(self.plain):
-                if plain == word and place not in besides:
-                    return place
-        return None
+        free = [p for p, plain in enumerate(self.plain) if plain in known and p not in besides]
+        return min(free, key=lambda p: known.index(self.plain[p]), default=None)
 
     def _decisions(self, place: int) -> tuple[float, float, set[RowStatus]]:
         """Share of a column's cells that are status words, that are decisions, and which ones."""
         texts = [text.lower() for text in self.cells(place) if text.strip("-–—*` ")]
         heads = [REASON.split(text, maxsplit=1)[0].strip() for text in texts]
-        if len({*heads}) > max(8, len(texts) / 3):
+        plain = self.plain[place]
+        stated = plain in STATUS_NAMES or _STATUS_END.search(plain)
+        if len({*heads}) > max(8, len(texts) / 3) and not stated:
             return 0.0, 0.0, set()
-        flag = self.plain[place] in FLAG_NAMES
+        flag = plain in FLAG_NAMES
         short = [text for text, head in zip(texts, heads, strict=True) if len(head.split()) <= 4]
         meant = {text: status_of(text, flag, self.words) for text in {*short}}
         known = [text for text in short if meant[text] is not None]
@@ -389,11 +378,7 @@ class _Finder(Struct):
                 others = [p for p in telling[1:] if self.plain[p] in STATUS_NAMES[:_DECIDING]]
                 self._agree(telling[0], others)
                 return telling[0]
-        sure = [
-            place
-            for place, (_, share, decided) in found.items()
-            if share >= _CERTAIN and kinds[0] <= decided
-        ]
+        sure = [p for p, told in found.items() if told[1] >= _CERTAIN and kinds[0] <= told[2]]
         if len(sure) == 1:
             self.assumptions.append(f"{quoted(self.names[sure[0]])} says what was kept")
             return sure[0]
@@ -410,8 +395,7 @@ class _Finder(Struct):
         )
 
     def _no_decisions(self, place: int) -> str:
-        texts = self.cells(place)
-        found = first_of((f"{one_line(text)[:30]!r}" for text in dict.fromkeys(texts)), 5)
+        found = first_of((repr(one_line(t)[:30]) for t in dict.fromkeys(self.cells(place))), 5)
         return (
             f"decisions in the column {quoted(self.names[place])} (keep, discard, crash), found "
             f"{found or 'only empty cells'}; choose another of {_listed(self.names)} with --status "
@@ -492,30 +476,43 @@ class _Finder(Struct):
         """
         if chosen is not None:
             return self.chosen(chosen)
-        values = self.named(VALUE_NAMES, besides=(label,)) if label is not None else None
-        if values is not None:
-            return values
-        free = [c for p in range(len(self.names)) if p not in taken and (c := self._candidate(p))]
+        if label is not None and (at := self.named(VALUE_NAMES, besides=(label,))) is not None:
+            return at
+        places = [p for p, plain in enumerate(self.plain) if plain and p not in taken]
+        free = [c for p in places if (c := self._candidate(p))]
+        memory = [] if free or (place := self.memory()) is None else [self._candidate(place)]
+        free += [c for c in memory if c]
         reasons = {c.place: c.why_not() for c in free}
-        left = [c for c in free if not reasons[c.place]] or free
-        usual = [c for c in left if c.kind <= 2]
+        left = [c for c in free if not reasons[c.place]] or [c for c in free if c.kind <= 2]
+        coarse = [c for c in free if c.kind <= 1 and reasons[c.place].startswith("repeats")]
+        usual = [c for c in left if c.kind <= 2] or coarse
         rest = usual or [c for c in left if c.kind == 3] or [c for c in left if c.votes.clear]
         if not rest:
-            other = _listed(self.names[c.place] for c in free)
-            derived = f" ({other} hold differences or earlier values)" if free else ""
+            why = {c.place: reasons[c.place] or "holds differences or old values" for c in free}
+            out = first_of((f"{one_line(self.names[p])[:40]} {why[p]}" for p in why), 6)
             raise self.fault(
-                f"a column of numbers that is the metric, found {_listed(self.names)}{derived}; "
-                "name it with --metric"
+                f"a column of numbers that is the metric, found {_listed(self.names)}"
+                f"{f' ({out})' if out else ''}; name it with --metric"
             )
         pick = self._settled(rest[0], min(rest, key=lambda c: (c.kind, c.place)))
+        named = [c.place for c in free if c.kind <= 2 and direction_of(c.plain)]
+        if named and not usual and not pick.votes.clear:
+            raise self.fault(
+                f"a metric that tells runs apart, found {quoted(self.names[named[0]])}, which "
+                f"{reasons[named[0]]}; name it with --metric, such as {self.names[pick.place][:60]}"
+            )
+        better = [c for c in usual if c is not pick and c.kind <= 1 and c.is_confirmed]
+        fits = (own := direction_of(pick.plain)) is None or pick.votes.fit(own) >= _NO_WAY
+        if pick.kind and better and not (fits or pick.votes.clear):
+            raise self._two(pick, better[0])
         # Authors write the metric first; if that one cannot be it, none is known to be.
         first = next((c for c in free if c.kind <= 1), pick)
         if reasons[first.place] and pick.kind and len(rest) > 1 and not pick.votes.clear:
             raise self._two(pick, next(c for c in rest if c is not pick))
         rivals = [c for c in left if c.kind <= 3 and c.votes.clear]
         alike = [c for c in rest if c is not pick and c.kind <= pick.kind > 0]
-        doubted = pick.is_denied and alike and not pick.plain.startswith(_HELD_OUT)
-        if pick.is_denied and rivals:
+        doubted = pick.is_denied(3) and alike and not pick.plain.startswith(_HELD_OUT)
+        if pick.is_denied() and rivals:
             rival = min(rivals, key=lambda c: (c.kind, c.place))
             if rival.kind == 3:
                 raise self._two(pick, rival)
@@ -526,13 +523,13 @@ class _Finder(Struct):
         return pick.place
 
     def _candidate(self, place: int) -> _Candidate | None:
-        """A column that holds numbers, or ``None``.
+        """A column that holds numbers, or that is empty and named as a metric, or ``None``.
 
         Raises :class:`DataError` for one that is named as the metric and holds numbers in words.
         """
         cells = [cell for cell in self.cells(place) if cell.lower() not in MISSING]
         numbers = sum(is_number(cell) for cell in cells)
-        if numbers > 0.5 * len(cells):
+        if numbers > 0.5 * len(cells) or (not cells and direction_of(self.plain[place])):
             values = (
                 readable_number(row[place]) if place < len(row) else None for row in self.decided
             )
@@ -549,8 +546,7 @@ class _Finder(Struct):
         """The leftmost column or the one with the better name."""
         if first is named:
             return first
-        clear = [c for c in (first, named) if c.votes.clear is not None]
-        if clear:
+        if clear := [c for c in (first, named) if c.votes.clear]:
             return clear[0]
         if named.kind == 0 and (first.kind == 2 or named.plain.startswith("val")):
             return named

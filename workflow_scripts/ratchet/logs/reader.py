@@ -10,13 +10,7 @@ from ratchet.base.text import one_line, strip_escapes
 from ratchet.logs.cells import Cells, split_lines
 from ratchet.logs.columns import Columns, find_columns, votes_of
 from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
-from ratchet.logs.words import (
-    direction_of,
-    is_number,
-    memory_of,
-    number_of,
-    status_of,
-)
+from ratchet.logs.words import direction_of, is_number, memory_of, number_of, status_of
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
 
@@ -93,7 +87,7 @@ def read_table(
     lines = numbered_lines(text)
     if not lines:
         raise DataError(f"{name}: line 1, column 1: expected rows, found only blank lines")
-    cells = split_lines(lines, name)
+    cells = split_lines(lines, name, metric or "metric")
     if not cells.lines:
         raise DataError(
             f"{name}: line {lines[-1][0]}, column 1: expected experiments below the header, "
@@ -113,10 +107,6 @@ def read_table(
     notes = [*assumptions, *cells.assumptions, *columns.assumptions, *said, *reader.notes, *agents]
     problems = sorted(reader.problems, key=lambda p: (p.line, p.column))
     return Table(columns.metric_name, chosen, tuple(found), tuple(notes), tuple(problems))
-
-
-_UNKNOWN = 0.2
-"""Share of rows with one unknown status word from which a log cannot be judged without it."""
 
 
 class _Reader:
@@ -141,7 +131,7 @@ class _Reader:
     def refuse_unknown(self, name: str) -> None:
         """Refuse a log with many rows of a status word whose meaning only its author knows."""
         for word, count in self._unknown.most_common(1):
-            if count > max(1, _UNKNOWN * len(self.rows)):
+            if count > max(1, 0.2 * len(self.rows)):
                 raise DataError(
                     f"{name}: expected status words that are known, found {quoted(word)} in "
                     f"{count} of {len(self.rows)} rows; say what it means: --status "
@@ -157,7 +147,7 @@ class _Reader:
 
     def _row(self, line: int, cells: list[str]) -> LogRow | None:
         columns = self.columns
-        if len(cells) < columns.least:
+        if len(cells) <= max(columns.metric, columns.status):
             found = f"{len(cells)} where {len(columns.names)} were expected"
             self._note(line, len(cells), f"the row ends early, after cell {found}", unread=True)
             return None

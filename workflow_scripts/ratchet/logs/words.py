@@ -15,13 +15,14 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
         kept_baseline new_best""",
     RowStatus.DISCARD: """discard discarded drop dropped revert reverted reject rejected rollback
         neutral parked park worse regression regressed marginal undo undone abandoned loss lost
-        failed_gate no_improvement not_kept violation no_change no_changes rolled unchanged""",
+        failed_gate no_improvement not_kept violation no_change no_changes rolled unchanged kill
+        no_op noop tie tied""",
     RowStatus.CRASH: """crash crashed oom timeout timedout error errored invalid fail fails failed
         failure killed nan diverged aborted abort tampered no_json checks_failed exception broken
         no_metric guard_failed""",
     RowStatus.BASELINE: "baseline base reference initial",
     RowStatus.PENDING: """pending running retest rerun retry inconclusive queued started todo
-        in_progress unknown open waiting tbd""",
+        in_progress unknown open waiting tbd confirm verify ablate ablation""",
     RowStatus.NOTE: """note notes info comment skip skipped blocked analysis research config summary
         milestone screen""",
 }
@@ -36,8 +37,8 @@ STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in 
 _EVERY_WORD = {**NO_DECISION, **STATUSES}
 
 FLAGS = {
-    **dict.fromkeys(("true", "yes", "y", "1", "t", "✓", "✅"), RowStatus.KEEP),
-    **dict.fromkeys(("false", "no", "n", "0", "f", "✗", "❌"), RowStatus.DISCARD),
+    **dict.fromkeys(("true", "yes", "y", "1", "1.0", "t", "✓", "✅"), RowStatus.KEEP),
+    **dict.fromkeys(("false", "no", "n", "0", "0.0", "f", "✗", "❌"), RowStatus.DISCARD),
 }
 
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
@@ -55,7 +56,7 @@ _LOWER = set(
     _words("""bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
         latency seconds secs sec s ms us µs ns time runtime cost regret entropy drawdown dd nrmse
         brier ece size bytes kb mb gb kib mib gib memory mem vram energy bits gap violations misses
-        divergence distance lpips flops params""")
+        divergence distance lpips flops params smape mase wape crps hd95 rtf exploitability""")
 )
 
 _HIGHER = set(
@@ -63,7 +64,7 @@ _HIGHER = set(
         rewards profit pnl success win wins map map50 recall precision bleu rouge meteor cider
         throughput tps qps fps rps tflops gflops mfu iou miou dice return returns elo gain speedup
         pass passed correct ndcg mrr fitness tok toks corr correlation spearman pearson kappa mcc
-        solved rating ic jaccard coverage utility likelihood hits improvement""")
+        solved rating ic jaccard coverage utility likelihood hits improvement top1 top5 elbo""")
 )
 
 MISSING = {"", "n/a", "–", "—", "∞"} | set(
@@ -102,10 +103,11 @@ def status_of(
 
 @lru_cache(maxsize=2000)
 def _meaning(plain: str) -> RowStatus | None:
-    whole = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    if whole in _EVERY_WORD:
-        return _EVERY_WORD[whole]
-    words = _WORD.findall(REASON.split(plain, maxsplit=1)[0])[:4]
+    head = REASON.split(plain, maxsplit=1)[0].strip()
+    whole, short = (re.sub(r"[^a-z0-9]+", "_", text).strip("_") for text in (plain, head))
+    if known := [text for text in (whole, short) if text in _EVERY_WORD]:
+        return _EVERY_WORD[known[0]]
+    words = _WORD.findall(head)[:4]
     if whole.startswith(("checks_failed", "no_json")):
         return RowStatus.CRASH
     meant = [STATUSES[word] for word in words if word in STATUSES]
@@ -113,7 +115,7 @@ def _meaning(plain: str) -> RowStatus | None:
         return RowStatus.DISCARD if RowStatus.KEEP in meant else None
     if not words or words[0] not in _EVERY_WORD:
         # One compound says what went wrong, or that it was kept: size_violation, auto-keep.
-        compound = len(words) in (2, 3) and " " not in plain and _EVERY_WORD.get(words[-1])
+        compound = len(words) in (2, 3) and " " not in head and _EVERY_WORD.get(words[-1])
         return compound if compound and len({*meant}) == 1 else None
     if words[0] == "confirmed" and len(meant) > 1:
         meant = meant[1:]
