@@ -11,6 +11,11 @@ what it prints the metric, its direction, memory and steps, and whether the
 seed has an effect. Writes task.yaml, and program.md where there is none,
 and says what to type next. Nothing else in the folder is changed.
 
+The sandbox has no network, unless the script fails without: with --yes it gets
+it then, and that is said. Outside of the sandbox are a Python in the folder
+(.venv), which is asked for its packages, and uv sync of a project of uv: use
+a folder that you would install.
+
 Exit codes: 0 written; 64 usage, 65 data, 66 no input, 70 internal error, 74
 output.
 """
@@ -28,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import DataError, InputMissingError, RatchetError, UsageError
+from ratchet.base.schema import parse_yaml
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line, plural
@@ -60,7 +66,7 @@ from ratchet.task.discover import (
 )
 from ratchet.task.environment import ask_interpreter, interpreter_program, package_deviations
 from ratchet.task.repository import command_files, complete_values, find_task, plain_name
-from ratchet.task.task import BRIEF, DEFINITION, build_task
+from ratchet.task.task import BRIEF, DEFINITION, build_task, check_values
 
 SECONDS = 600.0
 """Wall-clock limit of each run of the script: twice karpathy/autoresearch's five minutes."""
@@ -99,6 +105,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     for name in ("seconds", "budget_seconds", "budget_steps"):
         check_positive(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.seed is not None:
+        options.seed = parse_yaml(options.seed.encode(), "--seed")
     return options
 
 
@@ -118,8 +126,22 @@ def _asking(options: argparse.Namespace) -> Asking:
     return Asking(False)
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse values that no ``task.yaml`` may have, before anything is run."""
+    given = {"mutable": options.mutable, "fixed": options.fixed, "seed": options.seed}
+    values = {key: value for key, value in given.items() if value is not None}
+    metric = {"name": "none", "direction": Direction.MINIMIZE.value}
+    check_values({"command": ["none"], "metric": metric, **values}, "options")
+
+
 def _run(options: argparse.Namespace) -> int:
     path: Path = options.path.expanduser().resolve()
+    if path.is_file():
+        line = shlex.join(["ratchet", NAME.split()[1], str(options.path.parent)])
+        raise UsageError(
+            f"{path}: is a file, expected the folder of the script; type: {line} --command "
+            f"{shlex.quote(shlex.join(['python', path.name]))}"
+        )
     if not path.is_dir():
         raise InputMissingError(f"{path}: expected a folder with a training script, found none")
     harness = harness_folder(Path()).resolve()
@@ -132,6 +154,7 @@ def _run(options: argparse.Namespace) -> int:
             f"{path / DEFINITION}: exists; start a session of it with: {start}; or write it anew "
             "with --force"
         )
+    _check_options(options)
     asking = _asking(options)
     session = _session_name(options.session or plain_name(path.name), root)
     settings = read_settings(root, [f"session={session}", *options.config])
@@ -153,7 +176,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     for line in _table(draft.findings):
         print(line)
-    wrote = f"wrote {path / DEFINITION}; this starts the session, and goes on with it:"
+    wrote = f"wrote {path / DEFINITION}; start the session, or go on with it later, with:"
     print("\n" + "\n".join(wrap_text(one_line(wrote))) + f"\n\n  {command}")
     return 0
 
@@ -218,8 +241,8 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
         mutable = shlex.split(said)
     if not mutable:
         raise UsageError(
-            f"the command {shown(chosen.words)} names no source of {folder.path}; name the "
-            "files that experiments may change with --mutable"
+            f"the command {shown(chosen.words)} names no source of {folder.path}; correct "
+            "--command, or name the files that experiments may change with --mutable"
         )
     for name in (*mutable, *(options.fixed or ())):
         if not (folder.path / name).is_file() and not name.endswith("/"):
@@ -379,7 +402,8 @@ def _synchronised(folder: Path, asking: Asking, harness: Path) -> Choice | None:
     if uv is None or not asking.agrees(f"make its environment in {folder / '.venv'} with: uv sync"):
         return None
     words = [uv, "sync", *(["--frozen"] if (folder / "uv.lock").exists() else [])]
-    tell(NAME, f"making the environment: {shlex.join(['uv', *words[1:]])}")
+    line = shlex.join(["uv", *words[1:]])
+    tell(NAME, f"making the environment: {line} (with the network, outside of the sandbox)")
     done = subprocess.run(
         words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
     )
@@ -443,7 +467,8 @@ def _written(draft: Draft, settings: Config, root: Path, harness: Path) -> Draft
         return draft.found("search space", some, "its constants, with ranges")
     return draft.found(
         "search space",
-        "none: let an agent propose (proposer=claude), or try your own edits with ratchet try",
+        "none, so that a session measures the baseline alone: add proposer=claude (an agent) to "
+        "its command, or try your own edits with ratchet try",
         "no constant has a name",
     )
 

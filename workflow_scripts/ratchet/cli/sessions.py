@@ -75,7 +75,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 
 
 class _NamedSession(argparse.Action):
-    """Takes a bare name for the setting ``session``."""
+    """Takes a bare name for the setting ``session``, and a bare ``KEY=VALUE`` as it is."""
 
     def __call__(
         self,
@@ -85,7 +85,8 @@ class _NamedSession(argparse.Action):
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
         if values is not None:
-            namespace.config = [*namespace.config, f"session={json.dumps(values)}"]
+            pair = values if "=" in values else f"session={json.dumps(values)}"
+            namespace.config = [*namespace.config, pair]
 
 
 def bare_name(text: str) -> str:

@@ -296,7 +296,11 @@ def _targets(texts: Mapping[str, str], names: Collection[str]) -> Iterator[Comma
     known = [n for n in _TARGET.findall(text) if not re.search(r"^(all|clean|install)$|\.o$", n)]
     for name in known:
         if _runs_target(name, names):
-            yield Command(("make", name), f"Makefile: {name}", _score([name]) - 1.5)
+            # One that runs a script knows its arguments, and what must be made before.
+            rule = f"\n{text}".partition(f"\n{name}:")[2].partition("\n\n")[0]
+            runs = not set(rule.partition("\n")[2].split()).isdisjoint(names)
+            score = _score([name]) - (0.5 if runs else 1.5)
+            yield Command(("make", name), f"Makefile: {name}", score)
     sources = [name for name in names if name.endswith(COMPILED_SUFFIXES)]
     if sources and known and known[0] not in ("train", "run"):
         words = ("sh", "-c", f"make && ./{known[0]}")
@@ -472,6 +476,10 @@ def find_mutable(
     settings = [name for name in files if name.endswith(SETTINGS_SUFFIXES)]
     code = [name for name in needed if name.endswith((*COMPILED_SUFFIXES, ".py", NOTEBOOK))]
     if scripts:
+        if not (settings or constant_names(scripts[0], texts.get(scripts[0], ""))):
+            own = [name for name in needed if name.endswith(SETTINGS_SUFFIXES)]
+            settings = [n for n in own if any(constant_names(n, texts.get(n, "")))][:3]
+            return [scripts[0], *settings], "the command" + ", and its settings" * bool(settings)
         return [scripts[0], *settings], "the command"
     trains = [name for name in code if _TRAINS.search(PurePosixPath(name).stem.lower())]
     chosen = trains or sorted(code, key=lambda name: -len(texts.get(name, "")))
@@ -526,7 +534,7 @@ MOST_LABELS = 500
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _PAIR = re.compile(
     r"(?<![\w./@^-])(?P<label>[A-Za-z][\w./@^-]{0,40}(?: \(?[A-Za-z][\w./@^-]{0,40}\)?){0,5})"
-    rf"(?P<between>[\"']?\s{{0,20}}[:=]\s{{0,20}}|\s{{1,20}})(?P<value>{_NUMBER}|nan|inf)"
+    rf"(?P<between>[\"']?\s{{0,20}}[:=]\s{{0,20}}|\s{{1,60}})(?P<value>{_NUMBER}|nan|inf)"
     r"\s?(?P<unit>%|[GMK]i?B\b)?(?![\w])"
 )
 _VALUE = r"[^\s,;|/)}\]]+"
