@@ -129,11 +129,13 @@ def test_a_terminal_is_asked(folder: Path, capsys: Capsys, monkeypatch: Patch) -
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal("3\n2\n\n2\nmaximize\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("3\n2\n'\nno.py\n\n2\nup\nmaximize\n"))
     assert init(folder, "--seed", "hook") == 0
     err = capsys.readouterr().err
     assert "  2  python run.py  (the file's name)" in err
     assert "which command trains, 1 to 2 [1]: which command trains" in err
+    assert "as a shell reads them" in err and "has no file no.py" in err
+    assert "expected minimize or maximize" in err
     values = written(folder)
     assert (values["command"], values["mutable"]) == (["python", "run.py"], ["run.py"])
     assert values["metric"] == {"name": "score", "direction": "maximize"}

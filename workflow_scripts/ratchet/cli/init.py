@@ -21,6 +21,7 @@ output.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -237,7 +238,14 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
     if options.mutable is not None:
         mutable, why = list(options.mutable), "--mutable"
     elif mutable:
-        said = asking.words("files that experiments may change", shlex.join(mutable))
+
+        def fault(said: str) -> str:
+            with contextlib.suppress(ValueError):  # a quote without its other
+                wrong = [name for name in shlex.split(said) if name not in folder.names]
+                return f"{folder.path} has no file {wrong[0]}" if wrong else ""
+            return "expected names of files as a shell reads them"
+
+        said = asking.words("files that experiments may change", shlex.join(mutable), fault)
         mutable = shlex.split(said)
     if not mutable:
         raise UsageError(

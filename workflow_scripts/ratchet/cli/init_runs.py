@@ -92,8 +92,13 @@ class Asking(Frozen):
             if said.isdigit() and 1 <= int(said) <= len(options):
                 return int(said) - 1
 
-    def words(self, what: str, default: str) -> str:
-        return default if self.yes else self._ask(what, default)
+    def words(self, what: str, default: str, fault: Callable[[str], str]) -> str:
+        """The answer, asked for until it has no ``fault``; that says what is wrong with it."""
+        said = default if self.yes else self._ask(what, default)
+        while not self.yes and (wrong := fault(said)):
+            print(f"  {one_line(wrong)}", file=sys.stderr)
+            said = self._ask(what, default)
+        return said
 
     def agrees(self, what: str) -> bool:
         return self.yes or self._ask(f"{what} (y/n)", "y").lower().startswith("y")
@@ -222,7 +227,8 @@ class Probe(Frozen):
                 "PATH; install it, or name another command with --command"
             )
         limit = spoken_duration(self.options.seconds)
-        tell(NAME, f"running {shown(task.command)} with seed {seed}, at most {limit} ...")
+        way = _seed_words(draft.values["seed"])
+        tell(NAME, f"running {shown(task.command)} with seed {seed} ({way}), at most {limit} ...")
         store = Store(StorePaths(self.place / "store"))
         where = Path(tempfile.mkdtemp(dir=self.place))
 
@@ -336,10 +342,11 @@ class Probe(Frozen):
             )
         elif not self.asking.yes:
             default = (direction or Direction.MINIMIZE).value
-            said = self.asking.words("minimize or maximize it", default)
-            if said not in list(Direction):
-                raise UsageError(f"expected minimize or maximize, found {one_line(said)!r:.40}")
-            direction = Direction(said)
+
+            def fault(said: str) -> str:
+                return "" if said in list(Direction) else "expected minimize or maximize"
+
+            direction = Direction(self.asking.words("minimize or maximize it", default, fault))
         assert direction is not None
         metric = {"name": chosen.name, "direction": direction.value, **_pattern(chosen, log)}
         value = f"{chosen.label}, {direction.better} is better: {chosen.values[-1]:g}"

@@ -263,7 +263,7 @@ def conclusion(checks: Sequence[Check], command: str = START) -> str:
     if problems:
         todo = dict.fromkeys(f"{check.name}: {one_line(check.todo)}" for check in problems)
         if len(todo) == 1:
-            return f"not ready; first {next(iter(todo))}"
+            return f"not ready; first: {one_line(problems[0].todo)}"
         lines = [f"  {number}. {each}" for number, each in enumerate(todo, 1)]
         return "\n".join(["not ready; to be mended, in this order:", *lines])
     count = sum(check.state is CheckState.WARNING for check in checks)
@@ -341,8 +341,9 @@ def _task(machine: Machine) -> Iterator[Check]:
         if name in later:
             yield from _lock_checks(tasks)
             tasks = ()
-        # A message says at its end what to do, on a line of its own if it has several.
-        what, _, todo = text.rpartition("\n" if "\n" in text else "; ")
+        # A message says at its end what to do; that of a changed session on its last line.
+        what, _, todo = text.rpartition("\n" if name == "session" else "; ")
+        todo = f"correct the {name}: {todo}" if todo.startswith("did you mean") else todo
         yield problem(name, what or text, todo if what else "mend the task, or choose another")
     yield from _lock_checks(tasks)
     if machine.task is not None:

@@ -227,7 +227,7 @@ def _import(failure: Failure, here: Circumstances) -> str:
         )
     if here.python and Path(here.python) != Path(sys.executable):
         install = ["uv", "pip", "install", "--python", here.python]
-        if shutil.which("uv") is None:
+        if shutil.which("uv") is None and Path(here.python).with_name("pip").exists():
             install = [here.python, "-m", "pip", "install"]
         words = shlex.join([*install, name or "PACKAGE"])
         return f"Install it where the task's runs look, with: {words}. Then {_again(here)}"
