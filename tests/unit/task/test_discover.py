@@ -198,6 +198,15 @@ def test_caches_are_those_that_the_files_name() -> None:
     assert home_caches(["a.py"], texts) == ["~/.cache/mine", "~/.cache/other"]
 
 
+def test_links_out_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("key")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.py").touch()
+    (tmp_path / "own" / "b.py").symlink_to("a.py")
+    (tmp_path / "own" / "c.txt").symlink_to("../secret.txt")
+    assert Folder.read(tmp_path / "own").names == {"a.py", "b.py"}
+
+
 def test_a_folder_is_read_without_what_runs_and_editors_leave(tmp_path: Path) -> None:
     for name in ("a.py", ".git/x", "venv/y.py", "results/z", "task.yaml", "d/e.bin", "run.log"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

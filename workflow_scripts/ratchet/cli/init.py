@@ -306,9 +306,9 @@ def _files(draft: Draft, options: argparse.Namespace, everything: bool = False) 
         some = fixed if len(fixed) <= 6 else [*fixed[:5], f"{len(fixed) - 5} more"]
         draft = draft.found("fixed", ", ".join(some), where)
     if large or homes:
-        draft = draft.found(
-            "cache", ", ".join([*large, *homes]), "large folders, and its own names"
-        )
+        where = "large folders" if large else ""
+        where += (" and " if large and homes else "") + ("folders that it names" if homes else "")
+        draft = draft.found("cache", ", ".join([*large, *homes]), f"{where}; runs read all of it")
     return draft
 
 

@@ -433,7 +433,7 @@ def _todo(failure: Failure, draft: Draft) -> str:
     if failure.cause is Cause.DATA:
         return (
             f"Make its data in {draft.folder.path} first, as its README says; files that it does "
-            "not name are named with --fixed"
+            "not name, and links that lead out of the folder, are named with --fixed"
         )
     if failure.cause is Cause.CODE and _WANTS_ARGUMENTS.search(failure.words):
         line = shlex.quote(f"{shown(words)} ARGUMENTS")

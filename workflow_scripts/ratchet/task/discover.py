@@ -47,7 +47,11 @@ class Folder(Frozen):
 
     @classmethod
     def read(cls, path: Path) -> Folder:
-        """Its files; hidden ones and what runs leave are left out, as is most of a data set."""
+        """Its files; hidden ones and what runs leave are left out, as is most of a data set.
+
+        A link that leads out of the folder is left out too: a stranger's could name any file
+        of the user, and what a run reads it can print or send.
+        """
         names: list[str] = []
         for place, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if _is_of_script(name))
@@ -56,7 +60,7 @@ class Folder(Frozen):
             names += [(here / name).as_posix() for name in own]
             if len(names) > MOST_FILES:
                 break
-        names = [name for name in names if (path / name).is_file()]
+        names = [name for name in names if _is_own_file(path, name)]
         if not names:
             raise InputMissingError(
                 f"{path}: expected a folder with a training script, found no files; go to the "
@@ -81,6 +85,12 @@ class Folder(Frozen):
 
     def size(self, name: str) -> int:
         return (self.path / name).stat().st_size
+
+
+def _is_own_file(folder: Path, name: str) -> bool:
+    place = folder / name
+    inside = not place.is_symlink() or place.resolve().is_relative_to(folder.resolve())
+    return inside and place.is_file()
 
 
 def _is_of_script(name: str) -> bool:
