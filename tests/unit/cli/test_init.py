@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,17 @@ def test_no_script_and_no_folder(folder: Path, capsys: Capsys) -> None:
     (folder / "train.py").rename(folder / "notes.txt")
     assert init(folder, "--yes") == 64
     assert "no command that trains stands in README.md" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_a_number_has_a_session_that_is_text(
+    folder: Path, capsys: Capsys
+) -> None:
+    place = folder.rename(folder.parent / "2024 #1")
+    assert init(place, "--yes", str(place), "--session", "2024") == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    told = dict(word.split("=", 1) for word in shlex.split(line) if word.startswith(("t", "ses")))
+    assert told["session"].strip('"') == "2024-1"
+    assert yaml.safe_load(told["task"]) == str(place)
 
 
 def test_files_that_no_text_names_are_taken_where_it_fails_without(folder: Path) -> None:

@@ -49,7 +49,7 @@ from ratchet.cli.main import (
 )
 from ratchet.cli.sessions import harness_folder, read_settings
 from ratchet.cli.space import space_text
-from ratchet.config import Config
+from ratchet.config import Config, setting
 from ratchet.proposers.program_md import budget_of, contract_of, render_program
 from ratchet.proposers.space import task_space
 from ratchet.records.paths import SessionPaths, StorePaths
@@ -150,7 +150,8 @@ def _run(options: argparse.Namespace) -> int:
     if not root.is_dir():
         raise InputMissingError(f"--root: {root}: expected a folder, found none; make it first")
     if (path / DEFINITION).exists() and not options.force:
-        start = _next_command(path, plain_name(path.name), root, harness, options.config)
+        known = options.session or plain_name(path.name)
+        start = _next_command(path, known, root, harness, options.config)
         raise UsageError(
             f"{path / DEFINITION}: exists; start a session of it with: {start}; or write it anew "
             "with --force"
@@ -158,7 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     _check_options(options)
     asking = _asking(options)
     session = _session_name(options.session or plain_name(path.name), root)
-    settings = read_settings(root, [f"session={session}", *options.config])
+    settings = read_settings(root, [f"session={setting(session)}", *options.config])
     folder = Folder.read(path)
     draft = _interpreter(_command(folder, options, asking), options, asking, harness)
 
@@ -198,14 +199,17 @@ def _next_command(path: Path, session: str, root: Path, harness: Path, given: Se
     words = ["snakemake" if known is not None and own.samefile(known) else str(own)]
     if root != harness:
         words += ["-s", str(harness / "Snakefile")]
-    named = [] if any(each.startswith("session=") for each in given) else [f"session={session}"]
-    words += ["--cores", "1", "--config", f"task={path}", *named, *given]
+    named = any(each.startswith("session=") for each in given)
+    own_name = [] if named else [f"session={setting(session)}"]
+    words += ["--cores", "1", "--config", f"task={setting(str(path))}", *own_name, *given]
     there = "" if Path().resolve() == root else f"cd {shlex.quote(str(root))} && "
     return there + shlex.join(words)
 
 
 def _session_name(wanted: str, root: Path) -> str:
-    """A name that no session has."""
+    """A name that no session has, and that a command line does not read as a number."""
+    if not isinstance(parse_yaml(wanted.encode(), "--session"), str):
+        wanted = f"{wanted}-1"
     name, number = wanted, 1
     while SessionPaths(name, root).folder.exists():
         number += 1
