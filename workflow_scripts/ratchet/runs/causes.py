@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION
+from ratchet.base.errors import ANOTHER_SESSION, NEW_SESSION, THIS_SESSION
 from ratchet.base.structs import Frozen
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Outcome
@@ -200,7 +200,7 @@ def _platform(_: Failure, here: Circumstances) -> str:
 
 
 def _lock(_: Failure, here: Circumstances) -> str:
-    return f"{_install_locked(here)}. Then {_again(here)}"
+    return f"{_install_locked(here)}. Then {NEW_SESSION}"
 
 
 def _install_locked(here: Circumstances) -> str:
@@ -223,14 +223,14 @@ def _import(failure: Failure, here: Circumstances) -> str:
     if local:
         return (
             f"{local[0]} is a file there that runs do not get: name it under `fixed` "
-            f"in the definition. Then {_again(here)}"
+            f"in the definition. Then {NEW_SESSION}"
         )
     if here.python and Path(here.python) != Path(sys.executable):
         install = ["uv", "pip", "install", "--python", here.python]
         if shutil.which("uv") is None and Path(here.python).with_name("pip").exists():
             install = [here.python, "-m", "pip", "install"]
         words = shlex.join([*install, name or "PACKAGE"])
-        return f"Install it where the task's runs look, with: {words}. Then {_again(here)}"
+        return f"Install it where the task's runs look, with: {words}. Then {NEW_SESSION}"
     lock = here.task.environment
     fault = (
         f"The lock {lock} does not have it, and runs see locked packages alone"
@@ -239,7 +239,7 @@ def _import(failure: Failure, here: Circumstances) -> str:
     )
     return (
         f"{fault}: name an environment that has it, by `python`, or allow it by `allow_packages` "
-        f"in {here.task.definition}. Then {_again(here)}"
+        f"in {here.task.definition}. Then {NEW_SESSION}"
     )
 
 
@@ -260,7 +260,7 @@ def _data(failure: Failure, here: Circumstances) -> str:
     if network and NETWORK.search(failure.words):
         network = " Runs have no network, unless the task says: network: true."
     missing = f"{failure.subject} is missing. " if failure.subject else ""
-    return f"{missing}{advice}.{network} Then {_again(here)}"
+    return f"{missing}{advice}.{network} Then {NEW_SESSION}"
 
 
 def _memory(_: Failure, here: Circumstances) -> str:
@@ -274,7 +274,7 @@ def _memory(_: Failure, here: Circumstances) -> str:
         name = smaller[0][1]
         return f"{free}: {THIS_SESSION}, or start smaller: {ANOTHER_SESSION} preset={name}"
     return (
-        f"{free}: {THIS_SESSION}, or make the model in {_files(here)} smaller. Then {_again(here)}"
+        f"{free}: {THIS_SESSION}, or make the model in {_files(here)} smaller. Then {NEW_SESSION}"
     )
 
 
@@ -293,22 +293,18 @@ def _machine(_: Failure, __: Circumstances) -> str:
 def _metric(_: Failure, here: Circumstances) -> str:
     return (
         f"It ended well and printed no {here.task.metric.name}: correct `metric` in "
-        f"{here.task.definition.name} to what it prints. Then {_again(here)}"
+        f"{here.task.definition.name} to what it prints. Then {NEW_SESSION}"
     )
 
 
 def _code(_: Failure, here: Circumstances) -> str:
-    return f"Mend {_files(here)}. Then {_again(here)}"
+    return f"Mend {_files(here)}. Then {NEW_SESSION}"
 
 
 def _files(here: Circumstances) -> str:
     cloned = here.task.clone is not None and here.task.origin is not None
     where = f" in {here.task.clone} and commit it" if cloned else ""
     return f"{', '.join(here.task.mutable)}{where}"
-
-
-def _again(_: Circumstances) -> str:
-    return f"start another session: {ANOTHER_SESSION}"
 
 
 _ADVICE: Mapping[Cause, Callable[[Failure, Circumstances], str]] = {
