@@ -108,12 +108,12 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
     settings = [*_changed_settings(manifest.frozen, config.frozen)]
     problems = [*_changed_files(manifest, task), *settings]
     if problems:
-        own = f"take its own settings: {THIS_SESSION}; " if settings else ""
+        own = f"take its own settings with: {THIS_SESSION}; " if settings else ""
         raise FixedInputChangedError(
             f"session {config.session!r} cannot go on, since what it froze at its start has "
             "changed:\n"
             + "\n".join(f"  {line}" for line in problems)
-            + f"\nPut it back as it was, {own}or {NEW_SESSION}"
+            + f"\nPut it back as it was; {own}or {NEW_SESSION}"
         )
     return manifest
 

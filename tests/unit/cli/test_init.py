@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -129,11 +130,13 @@ def test_a_terminal_is_asked(folder: Path, capsys: Capsys, monkeypatch: Patch) -
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal("3\n2\n\n2\nmaximize\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("3\n2\n'\nno.py\n\n2\nup\nmaximize\n"))
     assert init(folder, "--seed", "hook") == 0
     err = capsys.readouterr().err
     assert "  2  python run.py  (the file's name)" in err
     assert "which command trains, 1 to 2 [1]: which command trains" in err
+    assert "as a shell reads them" in err and "has no file no.py" in err
+    assert "expected minimize or maximize" in err
     values = written(folder)
     assert (values["command"], values["mutable"]) == (["python", "run.py"], ["run.py"])
     assert values["metric"] == {"name": "score", "direction": "maximize"}
@@ -157,6 +160,12 @@ def test_a_terminal_is_asked(folder: Path, capsys: Capsys, monkeypatch: Patch) -
         ("print('loss: 1')", ["--yes", "--mutable", "no.py"], 66, "no.py: expected a file"),
         ("print('loss: 1')", ["--yes", "--command", "make all"], 64, "names no source of"),
         ("print('loss: 1')", ["--yes", "--python", "no"], 64, "found nothing to run at"),
+        ("print('loss: 1')", ["--yes", "--command", "no-one train.py"], 64, "no program 'no-one'"),
+        ("print('loss: 1')", ["--yes", "--seed", "{flag: -s}"], 64, "seed: unknown key 'flag'"),
+        ("print('loss: 1')", ["--yes", "--fixed", "../x"], 64, "expected a relative path"),
+        ("import no_such", ["--yes"], 65, "Name the environment that has no_such with --python"),
+        ("import sys; sys.argv[1]", ["--yes"], 65, "--command 'python train.py ARGUMENTS'"),
+        ("open('x.csv')", ["--yes"], 65, "Make its data in "),
         ("print('thing: 1')", ["--yes"], 64, "which way is better; add --direction"),
         ("print('hello')", ["--yes"], 65, "printed no number with a name"),
         ("print('out'); raise SystemExit(3)", ["--yes"], 65, "ended with status 3"),
@@ -175,12 +184,26 @@ def test_what_cannot_be_told_says_what_to_type(
 
 def test_no_script_and_no_folder(folder: Path, capsys: Capsys) -> None:
     assert init(folder, "nowhere", "--yes") == 66
+    assert init(folder, "--yes", "train.py") == 64
+    said = capsys.readouterr().err
+    assert "ratchet init . --command 'python train.py'" in said
     assert init(folder, "--yes", "--session", "a b") == 64
     assert call("ratchet init", "--yes", "--root", "nowhere") == 66
     assert "--root: " in capsys.readouterr().err
     (folder / "train.py").rename(folder / "notes.txt")
     assert init(folder, "--yes") == 64
     assert "no command that trains stands in README.md" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_a_number_has_a_session_that_is_text(
+    folder: Path, capsys: Capsys
+) -> None:
+    place = folder.rename(folder.parent / "2024 #1")
+    assert init(place, "--yes", str(place), "--session", "2024") == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    told = dict(word.split("=", 1) for word in shlex.split(line) if word.startswith(("t", "ses")))
+    assert told["session"].strip('"') == "2024-1"
+    assert yaml.safe_load(told["task"]) == str(place)
 
 
 def test_files_that_no_text_names_are_taken_where_it_fails_without(folder: Path) -> None:
@@ -214,7 +237,9 @@ def test_a_notebook_is_mutable(folder: Path) -> None:
     assert written(folder)["mutable"] == ["model.ipynb"]
 
 
-def test_the_network_is_open_where_a_run_wants_it(folder: Path, monkeypatch: Patch) -> None:
+def test_the_network_is_open_where_a_run_wants_it_and_the_user_agrees(
+    folder: Path, monkeypatch: Patch, capsys: Capsys
+) -> None:
     (folder / "train.py").write_text(
         "import os\nif not os.environ.get('OPEN'):\n    raise SystemExit('URLError: no')\n"
         "print('loss: 1')\n"
@@ -229,6 +254,18 @@ def test_the_network_is_open_where_a_run_wants_it(folder: Path, monkeypatch: Pat
     monkeypatch.setattr(Probe, "run", opened)
     assert init(folder, "--yes", "--seed", "hook") == 0
     assert written(folder)["network"] is True
+    out, err = capsys.readouterr()
+    assert "its runs have the network from now on" in err
+    assert "network       open to all runs, which could send what they read" in out
+    (folder / "task.yaml").unlink()
+    told = io.StringIO("n\n")
+    told.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", told)
+    assert (
+        init(folder, "--seed", "hook", "--mutable", "train.py", "--command", "python train.py")
+        == 65
+    )
+    assert "fetch what it reads into" in capsys.readouterr().err
 
 
 def test_interpreters_of_the_folder_and_the_shell_are_known(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
-from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION
-from ratchet.cli.main import spelled
-from ratchet.cli.sessions import WorkflowError, setting
+from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION, UsageError
+from ratchet.cli.main import CommandParser, spelled
+from ratchet.cli.sessions import WorkflowError, add_options, setting
 
 CALL = """
 import sys
@@ -34,6 +34,23 @@ def test_values_reach_snakemake_as_they_are() -> None:
     values = {"a": "word", "b": "two words ü", "c": None, "d": ["x", "y"], "e": 1.5}
     shown = {key: setting(value) for key, value in values.items()}
     assert shown == {"a": "word", "b": '"two words ü"', "c": "null", "d": '["x", "y"]', "e": "1.5"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], []),
+        (["night"], ['session="night"']),
+        (["session=night", "rounds=3"], ['session="night"', "rounds=3"]),
+        (["task=a/b", "--config", "rounds=3"], ["task=a/b", "rounds=3"]),
+    ],
+)
+def test_bare_words_are_a_session_and_settings(words: list[str], expected: list[str]) -> None:
+    parser = CommandParser("ratchet x", "What it does.\n")
+    add_options(parser, named=True)
+    assert parser.parse_args(words).config == expected
+    with pytest.raises(UsageError, match="one session, found a, b"):
+        parser.parse_args(["a", "b"])
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
     ({"guard": "pytest -q smoke.py"}, "ok guard", "the baseline must pass it first", ""),
     ({"task_faults": [("guard", "x: none; set it")]}, "problem guard", "x: none", "set it"),
+    (
+        {"task_faults": [("task", "no key x; did you mean y?")]},
+        "problem task",
+        "no key x",
+        "correct the task: did you mean y?",
+    ),
+    (
+        {"task_faults": [("session", "changed:\n  a: b; c\nPut it back; or go on")]},
+        "problem session",
+        "a: b; c",
+        "Put it back; or go on",
+    ),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),

@@ -1,5 +1,6 @@
 """What a run failed of, by how it ended and by its log's last words."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,13 @@ def test_advice_names_what_there_is(tmp_path: Path) -> None:
     assert "name it under `fixed`" in advice_on(missing, own)
     other = replace(missing, subject="einops.layers")
     assert "uv pip install --python /e/bin/python einops." in advice_on(other, own)
+    ours = replace(own, python=sys.executable, task=replace(task, environment=None))
+    assert "Ratchet's own environment" in (said := advice_on(other, ours))
+    assert "allow_packages" in said
+    unread = Failure(Cause.DATA, "URLError: no", "data/a.bin")
+    assert advice_on(unread, ours).startswith("data/a.bin is missing. Runs ")
+    assert "network: true" in advice_on(unread, ours)
+    assert "network" not in advice_on(unread, replace(ours, task=replace(task, network=True)))
     presets = [Preset("big", min_memory_gb=80.0), Preset("small", min_memory_gb=8.0)]
     sized = Circumstances(replace(task, presets=presets), preset="big")
     assert advice_on(Failure(Cause.MEMORY, ""), sized).endswith("preset=small")

@@ -141,7 +141,7 @@ OWN = {"own": ["/store/run-1/work", "/tmp"]}
         ),
         (
             failed(
-                raised("ImportError: libcuda.so.1: cannot open shared object file: No such file")
+                raised("ImportError: libmkl.so.1: cannot open shared object file: No such file")
             ),
             "a missing file",
         ),

@@ -87,6 +87,11 @@ def test_variables_before_a_command_are_kept_but_for_those_that_runs_are_given()
     assert (found.words, found.variables) == (("python", "train.py"), {"DATA": "a b"})
 
 
+def test_a_target_that_runs_a_script_comes_before_the_script() -> None:
+    recipe = {"Makefile": "train: data.txt\n\t$(PY) fit.py --n 5\ndata.txt:\n\techo 3 > data.txt\n"}
+    assert commands(recipe, "fit.py")[0].words == ("make", "train")
+
+
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
@@ -152,11 +157,13 @@ def test_packages_that_are_imported_are_asked_for() -> None:
         (("python", "run.py", "--config=a.yaml"), ["run.py", "a.yaml"], ["run.py", "a.yaml"]),
         (("make", "run"), ["Makefile", "io.cpp", "src/train.cpp"], ["src/train.cpp"]),
         (("sh", "go.sh"), ["go.sh", "big.py", "b.py"], ["big.py"]),
+        (("python", "run.py"), ["run.py", "c/a.yaml", "no.yaml"], ["run.py", "c/a.yaml"]),
+        (("python", "b.py"), ["b.py", "c/a.yaml"], ["b.py"]),
         (("make", "run"), ["Makefile"], []),
     ],
 )
 def test_what_may_be_changed(words, needed, expected) -> None:
-    texts = {"big.py": "x = 1\n" * 9, "b.py": "x = 1\n"}
+    texts = {"big.py": "x = 1\n" * 9, "b.py": "x = 1\n", "c/a.yaml": "lr: 0.1\n"}
     assert find_mutable(Command(words, "", 0.0), needed, texts)[0] == expected
 
 
@@ -191,6 +198,15 @@ def test_caches_are_those_that_the_files_name() -> None:
     assert home_caches(["a.py"], texts) == ["~/.cache/mine", "~/.cache/other"]
 
 
+def test_links_out_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("key")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.py").touch()
+    (tmp_path / "own" / "b.py").symlink_to("a.py")
+    (tmp_path / "own" / "c.txt").symlink_to("../secret.txt")
+    assert Folder.read(tmp_path / "own").names == {"a.py", "b.py"}
+
+
 def test_a_folder_is_read_without_what_runs_and_editors_leave(tmp_path: Path) -> None:
     for name in ("a.py", ".git/x", "venv/y.py", "results/z", "task.yaml", "d/e.bin", "run.log"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -207,6 +223,7 @@ Validation accuracy = 93.1% (best 94)
 {"step": 30, "eval/reward": -1.5e-3}
 peak memory: 1.5 GB
 R2 is 0.93
+    accuracy                           0.8436       100
 12:00:01 INFO fid 7.5
 """
 
@@ -218,6 +235,7 @@ R2 is 0.93
         ("Validation accuracy", "validation_accuracy", (93.1,)),
         ("eval/reward", "eval/reward", (-1.5e-3,)),
         ("R2", "R2", (0.93,)),
+        ("accuracy", "accuracy", (0.8436,)),
         ("fid", "fid", (7.5,)),
         ("epoch", "epoch", (1, 2)),
     ],

@@ -88,7 +88,9 @@ def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
     lines = []
     for problem in problems:
         lines += _explain(problem, where)
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+    error = ConfigError("\n".join(dict.fromkeys(lines)))
+    error.faults = tuple(ConfigError(line) for line in dict.fromkeys(lines))
+    raise error
 
 
 def faulty_keys(value: Mapping[str, Any], schema: Mapping[str, Any]) -> set[str]:

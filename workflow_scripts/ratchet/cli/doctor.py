@@ -38,7 +38,14 @@ from ratchet.cli.sessions import (
     task_of,
     usable_settings,
 )
-from ratchet.config import AGENTS, Config, given_in_all, spell_commands, workflow_command
+from ratchet.config import (
+    AGENTS,
+    FROZEN_KEYS,
+    Config,
+    given_in_all,
+    spell_commands,
+    workflow_command,
+)
 from ratchet.manifest import check_manifest
 from ratchet.monitor.doctor import (
     START,
@@ -153,8 +160,11 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     except ConfigError as error:
         return replace(seen, configuration=str(error))
     paths = SessionPaths(chosen.session, root)
-    values = given_in_all(paths, parse_overrides(given))
-    command = workflow_command(paths, {} if paths.manifest.is_file() else values, harness=harness)
+    now = parse_overrides(given)
+    values = given_in_all(paths, now)
+    # A started session has its own settings, and takes others of those that may change.
+    free = {key: value for key, value in now.items() if key not in FROZEN_KEYS}
+    command = workflow_command(paths, free if paths.manifest.is_file() else values, harness=harness)
     seen = _with_agent(replace(seen, isolation=chosen.isolation, command=command), chosen)
     seen = replace(seen, configuration="\n".join(map(str, faults)))
     locks = [lock(harness / "envs" / "workflow.lock")]

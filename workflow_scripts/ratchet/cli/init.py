@@ -11,11 +11,17 @@ what it prints the metric, its direction, memory and steps, and whether the
 seed has an effect. Writes task.yaml, and program.md where there is none,
 and says what to type next. Nothing else in the folder is changed.
 
+The sandbox has no network, unless the script fails without: with --yes it gets
+it then, and that is said. Outside of the sandbox are a Python in the folder
+(.venv), which is asked for its packages, and uv sync of a project of uv: use
+a folder that you would install.
+
 Exit codes: 0 written; 64 usage, 65 data, 66 no input, 70 internal error, 74
 output.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -28,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import DataError, InputMissingError, RatchetError, UsageError
+from ratchet.base.schema import parse_yaml
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line, plural
@@ -42,7 +49,7 @@ from ratchet.cli.main import (
 )
 from ratchet.cli.sessions import harness_folder, read_settings
 from ratchet.cli.space import space_text
-from ratchet.config import Config
+from ratchet.config import Config, setting
 from ratchet.proposers.program_md import budget_of, contract_of, render_program
 from ratchet.proposers.space import task_space
 from ratchet.records.paths import SessionPaths, StorePaths
@@ -60,7 +67,7 @@ from ratchet.task.discover import (
 )
 from ratchet.task.environment import ask_interpreter, interpreter_program, package_deviations
 from ratchet.task.repository import command_files, complete_values, find_task, plain_name
-from ratchet.task.task import BRIEF, DEFINITION, build_task
+from ratchet.task.task import BRIEF, DEFINITION, build_task, check_values
 
 SECONDS = 600.0
 """Wall-clock limit of each run of the script: twice karpathy/autoresearch's five minutes."""
@@ -99,6 +106,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     for name in ("seconds", "budget_seconds", "budget_steps"):
         check_positive(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.seed is not None:
+        options.seed = parse_yaml(options.seed.encode(), "--seed")
     return options
 
 
@@ -118,8 +127,22 @@ def _asking(options: argparse.Namespace) -> Asking:
     return Asking(False)
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse values that no ``task.yaml`` may have, before anything is run."""
+    given = {"mutable": options.mutable, "fixed": options.fixed, "seed": options.seed}
+    values = {key: value for key, value in given.items() if value is not None}
+    metric = {"name": "none", "direction": Direction.MINIMIZE.value}
+    check_values({"command": ["none"], "metric": metric, **values}, "options")
+
+
 def _run(options: argparse.Namespace) -> int:
     path: Path = options.path.expanduser().resolve()
+    if path.is_file():
+        line = shlex.join(["ratchet", NAME.split()[1], str(options.path.parent)])
+        raise UsageError(
+            f"{path}: is a file, expected the folder of the script; type: {line} --command "
+            f"{shlex.quote(shlex.join(['python', path.name]))}"
+        )
     if not path.is_dir():
         raise InputMissingError(f"{path}: expected a folder with a training script, found none")
     harness = harness_folder(Path()).resolve()
@@ -127,14 +150,16 @@ def _run(options: argparse.Namespace) -> int:
     if not root.is_dir():
         raise InputMissingError(f"--root: {root}: expected a folder, found none; make it first")
     if (path / DEFINITION).exists() and not options.force:
-        start = _next_command(path, plain_name(path.name), root, harness, options.config)
+        known = options.session or plain_name(path.name)
+        start = _next_command(path, known, root, harness, options.config)
         raise UsageError(
             f"{path / DEFINITION}: exists; start a session of it with: {start}; or write it anew "
             "with --force"
         )
+    _check_options(options)
     asking = _asking(options)
     session = _session_name(options.session or plain_name(path.name), root)
-    settings = read_settings(root, [f"session={session}", *options.config])
+    settings = read_settings(root, [f"session={setting(session)}", *options.config])
     folder = Folder.read(path)
     draft = _interpreter(_command(folder, options, asking), options, asking, harness)
 
@@ -153,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     for line in _table(draft.findings):
         print(line)
-    wrote = f"wrote {path / DEFINITION}; this starts the session, and goes on with it:"
+    wrote = f"wrote {path / DEFINITION}; start the session, or go on with it later, with:"
     print("\n" + "\n".join(wrap_text(one_line(wrote))) + f"\n\n  {command}")
     return 0
 
@@ -174,14 +199,17 @@ def _next_command(path: Path, session: str, root: Path, harness: Path, given: Se
     words = ["snakemake" if known is not None and own.samefile(known) else str(own)]
     if root != harness:
         words += ["-s", str(harness / "Snakefile")]
-    named = [] if any(each.startswith("session=") for each in given) else [f"session={session}"]
-    words += ["--cores", "1", "--config", f"task={path}", *named, *given]
+    named = any(each.startswith("session=") for each in given)
+    own_name = [] if named else [f"session={setting(session)}"]
+    words += ["--cores", "1", "--config", f"task={setting(str(path))}", *own_name, *given]
     there = "" if Path().resolve() == root else f"cd {shlex.quote(str(root))} && "
     return there + shlex.join(words)
 
 
 def _session_name(wanted: str, root: Path) -> str:
-    """A name that no session has."""
+    """A name that no session has, and that a command line does not read as a number."""
+    if not isinstance(parse_yaml(wanted.encode(), "--session"), str):
+        wanted = f"{wanted}-1"
     name, number = wanted, 1
     while SessionPaths(name, root).folder.exists():
         number += 1
@@ -214,12 +242,19 @@ def _command(folder: Folder, options: argparse.Namespace, asking: Asking) -> Dra
     if options.mutable is not None:
         mutable, why = list(options.mutable), "--mutable"
     elif mutable:
-        said = asking.words("files that experiments may change", shlex.join(mutable))
+
+        def fault(said: str) -> str:
+            with contextlib.suppress(ValueError):  # a quote without its other
+                wrong = [name for name in shlex.split(said) if name not in folder.names]
+                return f"{folder.path} has no file {wrong[0]}" if wrong else ""
+            return "expected names of files as a shell reads them"
+
+        said = asking.words("files that experiments may change", shlex.join(mutable), fault)
         mutable = shlex.split(said)
     if not mutable:
         raise UsageError(
-            f"the command {shown(chosen.words)} names no source of {folder.path}; name the "
-            "files that experiments may change with --mutable"
+            f"the command {shown(chosen.words)} names no source of {folder.path}; correct "
+            "--command, or name the files that experiments may change with --mutable"
         )
     for name in (*mutable, *(options.fixed or ())):
         if not (folder.path / name).is_file() and not name.endswith("/"):
@@ -275,9 +310,9 @@ def _files(draft: Draft, options: argparse.Namespace, everything: bool = False) 
         some = fixed if len(fixed) <= 6 else [*fixed[:5], f"{len(fixed) - 5} more"]
         draft = draft.found("fixed", ", ".join(some), where)
     if large or homes:
-        draft = draft.found(
-            "cache", ", ".join([*large, *homes]), "large folders, and its own names"
-        )
+        where = "large folders" if large else ""
+        where += (" and " if large and homes else "") + ("folders that it names" if homes else "")
+        draft = draft.found("cache", ", ".join([*large, *homes]), f"{where}; runs read all of it")
     return draft
 
 
@@ -379,7 +414,8 @@ def _synchronised(folder: Path, asking: Asking, harness: Path) -> Choice | None:
     if uv is None or not asking.agrees(f"make its environment in {folder / '.venv'} with: uv sync"):
         return None
     words = [uv, "sync", *(["--frozen"] if (folder / "uv.lock").exists() else [])]
-    tell(NAME, f"making the environment: {shlex.join(['uv', *words[1:]])}")
+    line = shlex.join(["uv", *words[1:]])
+    tell(NAME, f"making the environment: {line} (with the network, outside of the sandbox)")
     done = subprocess.run(
         words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
     )
@@ -443,7 +479,8 @@ def _written(draft: Draft, settings: Config, root: Path, harness: Path) -> Draft
         return draft.found("search space", some, "its constants, with ranges")
     return draft.found(
         "search space",
-        "none: let an agent propose (proposer=claude), or try your own edits with ratchet try",
+        "none, so that a session measures the baseline alone: add proposer=claude (an agent) to "
+        "its command, or try your own edits with ratchet try",
         "no constant has a name",
     )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,9 +27,11 @@ from ratchet.logs.words import direction_of, normal_name
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Direction, Outcome
 from ratchet.records.store import LOG, RunRecord, Store
+from ratchet.runs.causes import LABELS, NETWORK, Cause, Failure, find_failure
 from ratchet.runs.hardware import VISIBLE_GPUS, current_hardware, nvml_library, visible_gpus
 from ratchet.runs.log import loss_curve, parse_summary
 from ratchet.runs.run import execute_run
+from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, stronger_advice
 from ratchet.runs.spec import RunSpec
 from ratchet.steps.prepare import Preparation
 from ratchet.task.discover import (
@@ -40,7 +44,7 @@ from ratchet.task.discover import (
     seed_ways,
     stated_goal,
 )
-from ratchet.task.environment import Interpreter, cache_mount, cache_source
+from ratchet.task.environment import Interpreter, cache_mount, cache_source, resolve_command
 from ratchet.task.repository import complete_values, default_budget, values_of
 from ratchet.task.task import DEFINITION, Task, build_task
 
@@ -62,17 +66,6 @@ SHOWN_LINES = 20
 
 SEEDS = (1, 2)
 """Seeds of the two runs."""
-
-NO_NETWORK = (
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "Network is unreachable",
-    "URLError",
-    "ConnectionError",
-    "Max retries exceeded",
-    "Could not resolve host",
-)
-"""Words by which a run says that it wants the network."""
 
 
 class Finding(Frozen):
@@ -99,8 +92,13 @@ class Asking(Frozen):
             if said.isdigit() and 1 <= int(said) <= len(options):
                 return int(said) - 1
 
-    def words(self, what: str, default: str) -> str:
-        return default if self.yes else self._ask(what, default)
+    def words(self, what: str, default: str, fault: Callable[[str], str]) -> str:
+        """The answer, asked for until it has no ``fault``; that says what is wrong with it."""
+        said = default if self.yes else self._ask(what, default)
+        while not self.yes and (wrong := fault(said)):
+            print(f"  {one_line(wrong)}", file=sys.stderr)
+            said = self._ask(what, default)
+        return said
 
     def agrees(self, what: str) -> bool:
         return self.yes or self._ask(f"{what} (y/n)", "y").lower().startswith("y")
@@ -142,13 +140,21 @@ class Probe(Frozen):
 
     def examined(self, draft: Draft) -> Draft:
         """The draft with all that the script's own runs tell."""
-        draft = self._prepared(self._device(self._budget(draft)))
+        draft = self._prepared(self._device(self._budget(self._isolation(draft))))
         ways = self._ways(draft)
         draft, way, record, log = self._first(draft, ways)
         numbers = [n for n in printed_numbers(log) if abs(n.values[-1]) < float("inf")]
         draft, decides = self._metric(draft, numbers, log)
         draft = self._seeded(draft, ways[ways.index(way) :], decides)
         return self._measured(draft, numbers, log, record)
+
+    def _isolation(self, draft: Draft) -> Draft:
+        """With what keeps runs apart; said before anything is run where nothing does."""
+        kind = choose_sandbox(self.settings.isolation)
+        if kind is SandboxKind.NONE:
+            why = stronger_advice(self.settings.isolation, kind) or "isolation is none"
+            tell(NAME, f"there is no sandbox: the script has all of your rights ({why})")
+        return draft.found("sandbox", str(kind), f"isolation: {self.settings.isolation}")
 
     def _budget(self, draft: Draft) -> Draft:
         """With the budget that the code is told, or that it is known to set itself."""
@@ -189,7 +195,7 @@ class Probe(Frozen):
                 f"{wanted[0]}: expected the folder that runs read, found none; make it: cd "
                 f"{folder.path} && python prepare.py"
             )
-        tell(NAME, f"preparing {', '.join(wanted)}: python prepare.py")
+        tell(NAME, f"preparing {', '.join(wanted)}: python prepare.py, with the network")
         made = draft.having(
             prepare=["python", "prepare.py"], cache=[*draft.values.get("cache", ()), *homes]
         )
@@ -207,17 +213,22 @@ class Probe(Frozen):
     def _ways(self, draft: Draft) -> list[tuple[Any, str]]:
         """Ways in which the script may learn its seed, the surest first."""
         if self.options.seed is not None:
-            from ratchet.base.schema import parse_yaml
-
-            return [(parse_yaml(self.options.seed.encode(), "--seed"), "--seed")]
+            return [(self.options.seed, "--seed")]
         names = (*draft.values["mutable"], *_fixed(draft))
         return seed_ways(names, draft.values["mutable"], draft.folder.texts) or [NO_WAY]
 
     def run(self, draft: Draft, seed: int) -> tuple[RunRecord, str]:
         """Record and log of one run of the script."""
         task = self._task(draft)
+        program = resolve_command(task.command, draft.interpreter)[0]
+        if "/" not in program and shutil.which(program) is None:
+            raise UsageError(
+                f"{shown(task.command)}: there is no program {one_line(program)!r:.60} on the "
+                "PATH; install it, or name another command with --command"
+            )
         limit = spoken_duration(self.options.seconds)
-        tell(NAME, f"running {shown(task.command)} with seed {seed}, at most {limit} ...")
+        way = _seed_words(draft.values["seed"])
+        tell(NAME, f"running {shown(task.command)} with seed {seed} ({way}), at most {limit} ...")
         store = Store(StorePaths(self.place / "store"))
         where = Path(tempfile.mkdtemp(dir=self.place))
 
@@ -248,8 +259,9 @@ class Probe(Frozen):
         record = execute_run(spec, store, where)
         log = where / LOG
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        tell(NAME, f"... it took {spoken_duration(record.wall_seconds)}")
-        return record, text
+        tell(NAME, f"... it took {_spoken(record.wall_seconds)}")
+        # Its files' places in the folder of a run, which is gone soon, tell nobody anything.
+        return record, re.sub(rf"{re.escape(str(where))}/\w+/", "", text)
 
     def _first(
         self, draft: Draft, ways: Sequence[tuple[Any, str]]
@@ -265,23 +277,34 @@ class Probe(Frozen):
                 f"{command}: did not end within {self.options.seconds:g} s; allow more with "
                 "--seconds, or name a command that trains for less with --command"
             )
-        if any(word in log for word in NO_NETWORK) and not draft.values.get("network"):
-            tell(NAME, "it wants the network; trying again with it")
-            wider = draft.having(network=True).found("network", "open", "it fails without")
+        if NETWORK.search(log) and not draft.values.get("network"):
+            if not self.asking.agrees(
+                "it fails without the network; open it to all runs, which could then send what "
+                "they read"
+            ):
+                raise DataError(
+                    f"{command}: fails without the network; fetch what it reads into "
+                    f"{draft.folder.path} first, and name it with --fixed"
+                )
+            tell(NAME, "it fails without the network: its runs have the network from now on")
+            value = "open to all runs, which could send what they read"
+            wider = draft.having(network=True).found("network", value, "it fails without")
             return self._first(wider, ways)
         whole = self.widened(draft)
         if self.options.fixed is None and _fixed(whole) != _fixed(draft):
             tell(NAME, "it failed; trying again with all files of the folder")
             return self._first(whole, ways)
         if len(ways) > 1:
-            tell(NAME, f"it failed with its seed by {ways[0][1]}; trying another way")
+            tell(NAME, f"it failed with its seed as {_seed_words(ways[0][0])}; trying another way")
             return self._first(draft, ways[1:])
-        said = "\n".join(clean_lines(log)[-SHOWN_LINES:])
-        status = record.exit_code if record.exit_code is not None else f"signal {record.signal}"
+        for line in clean_lines(log)[-SHOWN_LINES:]:
+            print(f"  | {one_line(line)}", file=sys.stderr)
+        failure = find_failure(record.outcome, record.reason, log)
+        ended = "signal" if record.exit_code is None else "status"
+        number = record.signal if record.exit_code is None else record.exit_code
         raise DataError(
-            f"{command}: ended with status {status} in {draft.folder.path}; see that it runs by "
-            "hand, or name another with --command, its interpreter with --python, its files with "
-            f"--fixed. It said: {said}"
+            f"{command}: ended with {ended} {number}; the cause is {LABELS[failure.cause]}: "
+            f"{failure.words or 'it said nothing'}. {_todo(failure, draft)}"
         )
 
     def _metric(self, draft: Draft, numbers: Sequence[Printed], log: str) -> tuple[Draft, Printed]:
@@ -314,14 +337,16 @@ class Probe(Frozen):
         elif direction is None and self.asking.yes:
             raise UsageError(
                 f"neither the name {chosen.label!r} nor a document says which way is better; add "
-                "--direction minimize or --direction maximize, or another --metric"
+                "--direction minimize or --direction maximize, or another --metric of "
+                f"{', '.join(repr(n.label) for n in ranked[:12])}"
             )
         elif not self.asking.yes:
             default = (direction or Direction.MINIMIZE).value
-            said = self.asking.words("minimize or maximize it", default)
-            if said not in list(Direction):
-                raise UsageError(f"expected minimize or maximize, found {one_line(said)!r:.40}")
-            direction = Direction(said)
+
+            def fault(said: str) -> str:
+                return "" if said in list(Direction) else "expected minimize or maximize"
+
+            direction = Direction(self.asking.words("minimize or maximize it", default, fault))
         assert direction is not None
         metric = {"name": chosen.name, "direction": direction.value, **_pattern(chosen, log)}
         value = f"{chosen.label}, {direction.better} is better: {chosen.values[-1]:g}"
@@ -384,7 +409,7 @@ class Probe(Frozen):
         words = "one whole training" if budget == {"steps": 1, "fixed": True} else words
         limit = float(round(max(LEAST_TIMEOUT_SECONDS, TIMES_WALL * record.wall_seconds)))
         draft = draft.having(budget=budget, timeout_seconds=limit).found("budget", words, where)
-        took = spoken_duration(record.wall_seconds)
+        took = _spoken(record.wall_seconds)
         draft = draft.found("time limit", f"{limit:g} s", f"a run took {took}")
         if not budget.get("fixed"):
             return draft
@@ -394,6 +419,36 @@ class Probe(Frozen):
         draft = draft.having(constraints=[{"name": name, "max": most}])
         return draft.found("constraint", f"{name} at most {most:g}", "twice what it took, and 5 s")
 
+
+def _spoken(seconds: float) -> str:
+    return spoken_duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def _todo(failure: Failure, draft: Draft) -> str:
+    """What to do about a script that fails."""
+    words = draft.values["command"]
+    if failure.cause is Cause.IMPORT:
+        package = failure.subject.partition(".")[0] or "it"
+        return f"Name the environment that has {package} with --python PLACE"
+    if failure.cause is Cause.DATA:
+        return (
+            f"Make its data in {draft.folder.path} first, as its README says; files that it does "
+            "not name, and links that lead out of the folder, are named with --fixed"
+        )
+    if failure.cause is Cause.CODE and _WANTS_ARGUMENTS.search(failure.words):
+        line = shlex.quote(f"{shown(words)} ARGUMENTS")
+        return f"If it needs arguments, give them: --command {line}"
+    line = f"cd {shlex.quote(str(draft.folder.path))} && {shown(words)}"
+    return (
+        f"See that it runs by hand ({line}); then name what differs: --command, --python (its "
+        "environment) or --fixed (its files)"
+    )
+
+
+_WANTS_ARGUMENTS = re.compile(
+    r"(?i)IndexError: (list|tuple) index|\busage\b|error: .*\b(argument|option)"
+    r"|Missing (option|argument)"
+)
 
 MOST_SHOWN = 60
 """Characters of a word of a command that are shown: a notebook's is a small program."""

@@ -75,17 +75,20 @@ def add_root(parser: argparse.ArgumentParser) -> None:
 
 
 class _NamedSession(argparse.Action):
-    """Takes a bare name for the setting ``session``."""
+    """Takes a bare name for the setting ``session``, and bare ``KEY=VALUE`` as they are."""
 
     def __call__(
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002
+        parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        if values is not None:
-            namespace.config = [*namespace.config, f"session={json.dumps(values)}"]
+        names = [each for each in values or () if "=" not in each]
+        if len(names) > 1:
+            parser.error(f"expected one session, found {', '.join(names)}")
+        pairs = [each if "=" in each else f"session={json.dumps(each)}" for each in values or ()]
+        namespace.config = [*namespace.config, *pairs]
 
 
 def bare_name(text: str) -> str:
@@ -97,7 +100,14 @@ def add_options(parser: argparse.ArgumentParser, *, named: bool = False) -> None
     """``--root`` and ``--config``, as Snakemake has it; ``named``: the session's bare name too."""
     add_root(parser)
     if named:
-        parser.add_argument("session", nargs="?", type=bare_name, action=_NamedSession, help=_WHICH)
+        parser.add_argument(
+            "session",
+            nargs="*",
+            metavar="SESSION|KEY=VALUE",
+            type=bare_name,
+            action=_NamedSession,
+            help=f"{_WHICH}, and settings",
+        )
     parser.add_argument(
         "--config",
         action="extend",

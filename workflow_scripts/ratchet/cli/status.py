@@ -145,7 +145,11 @@ def choose_session(name: str | None, root: Path) -> SessionPaths:
     if name not in there:
         place = root / "results" / (name or "")
         todo = workflow_command(SessionPaths(name or "default", root), harness=harness_folder(root))
-        known = f"there are: {', '.join(sorted(there))}" if there else f"run one: {todo}"
+        known = (
+            f"there are: {', '.join(sorted(there))}"
+            if there
+            else f"name the folder with the results by --root FOLDER, or run one: {todo}"
+        )
         raise InputMissingError(f"{place}: expected a session with events, found none; {known}")
     return SessionPaths(str(name), root)
 

@@ -341,8 +341,9 @@ def _task(machine: Machine) -> Iterator[Check]:
         if name in later:
             yield from _lock_checks(tasks)
             tasks = ()
-        # A message says at its end what to do.
-        what, _, todo = text.rpartition("; ")
+        # A message says at its end what to do; that of a changed session on its last line.
+        what, _, todo = text.rpartition("\n" if name == "session" else "; ")
+        todo = f"correct the {name}: {todo}" if todo.startswith("did you mean") else todo
         yield problem(name, what or text, todo if what else "mend the task, or choose another")
     yield from _lock_checks(tasks)
     if machine.task is not None:

@@ -6,13 +6,16 @@ A log is the candidate's word, so a cause decides only what people are told.
 import enum
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from ratchet.base.errors import ANOTHER_SESSION, THIS_SESSION
+from ratchet.base.errors import ANOTHER_SESSION, NEW_SESSION, THIS_SESSION
 from ratchet.base.structs import Frozen
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Outcome
-from ratchet.runs.log import cut_line, failure_evidence, is_exception
+from ratchet.runs.log import DRIVER, cut_line, failure_evidence, is_exception
 from ratchet.task.task import Task
 
 
@@ -60,20 +63,15 @@ _LINES = 40
 
 _MODULE = re.compile(r"ModuleNotFoundError: No module named ['\"]([\w.-]+)['\"]")
 _PATH = re.compile(r"No such file or directory: ['\"]?([^'\"]+)|couldn't open ['\"]?([^'\"]+)")
+NETWORK = re.compile(
+    r"[Nn]ame resolution|Name or service not known|getaddrinfo|Could not resolve host|URLError"
+    r"|ConnectionError|Max retries exceeded|Network is unreachable"
+)
+"""Words by which a run says that it wants the network."""
+
 # In the order in which they count: what comes first is the reason for what comes after.
 _PATTERNS: Sequence[tuple[Cause, re.Pattern[str]]] = (
-    (
-        Cause.DRIVER,
-        re.compile(
-            r"(?i)\bNVML\b|nvidia-smi has failed|driver/library version mismatch|CUDA driver"
-            r"|no kernel image is available|no CUDA-capable device|No CUDA GPUs are available"
-            r"|NVIDIA driver|libcuda\.so|CUDA_ERROR_(NO_DEVICE|SYSTEM|COMPAT|NOT_INIT|UNKNOWN)"
-            r"|cudaError(NoDevice|InsufficientDriver|SystemDriverMismatch|Initialization)"
-            r"|CUDA (initialization|unknown) error|forward compatibility was attempted"
-            r"|\bdevices? (is|are) busy or unavailable|No HIP GPUs|hipErrorNoBinary"
-            r"|fallen off the bus"
-        ),
-    ),
+    (Cause.DRIVER, DRIVER),
     (
         Cause.PLATFORM,
         re.compile(
@@ -106,9 +104,8 @@ _PATTERNS: Sequence[tuple[Cause, re.Pattern[str]]] = (
             r".{0,60}\b(found|exist))"
             r"|(?i:\b(data|dataset|tokenizer|shard|file)s?\b.{0,80}(not found|does not exist"
             r"|missing))"
-            r"|(?i:\brun\b.{0,40}\bprepare)|LocalEntryNotFoundError"
-            r"|Offline mode|Max retries exceeded"
-            r"|name resolution|getaddrinfo|URLError|ConnectionError|Network is unreachable"
+            r"|(?i:\brun\b.{0,40}\bprepare)"
+            rf"|LocalEntryNotFoundError|Offline mode|{NETWORK.pattern}"
         ),
     ),
 )
@@ -203,7 +200,7 @@ def _platform(_: Failure, here: Circumstances) -> str:
 
 
 def _lock(_: Failure, here: Circumstances) -> str:
-    return f"{_install_locked(here)}. Then {_again(here)}"
+    return f"{_install_locked(here)}. Then {NEW_SESSION}"
 
 
 def _install_locked(here: Circumstances) -> str:
@@ -226,15 +223,23 @@ def _import(failure: Failure, here: Circumstances) -> str:
     if local:
         return (
             f"{local[0]} is a file there that runs do not get: name it under `fixed` "
-            f"in the definition. Then {_again(here)}"
+            f"in the definition. Then {NEW_SESSION}"
         )
-    if here.python:
-        words = shlex.join(["uv", "pip", "install", "--python", here.python, name or "PACKAGE"])
-        return f"Install it where the task's runs look, with: {words}. Then {_again(here)}"
+    if here.python and Path(here.python) != Path(sys.executable):
+        install = ["uv", "pip", "install", "--python", here.python]
+        if shutil.which("uv") is None and Path(here.python).with_name("pip").exists():
+            install = [here.python, "-m", "pip", "install"]
+        words = shlex.join([*install, name or "PACKAGE"])
+        return f"Install it where the task's runs look, with: {words}. Then {NEW_SESSION}"
+    lock = here.task.environment
+    fault = (
+        f"The lock {lock} does not have it, and runs see locked packages alone"
+        if lock
+        else "Ratchet's own environment, in which the task runs, does not have it"
+    )
     return (
-        f"The lock {here.task.environment} does not have it, and runs see locked packages alone: "
-        "name an environment that has it, by `python`, or allow it by `allow_packages` in "
-        f"{here.task.definition}. Then {_again(here)}"
+        f"{fault}: name an environment that has it, by `python`, or allow it by `allow_packages` "
+        f"in {here.task.definition}. Then {NEW_SESSION}"
     )
 
 
@@ -245,11 +250,17 @@ def _data(failure: Failure, here: Circumstances) -> str:
     if task.caches or task.prepare:
         known = ", ".join(cache.folder for cache in task.caches) or "what `prepare` makes"
         how = f", made{where} by: {made}" if made else f", made{where} as its README says"
-        advice = f"Runs read {known}{how}, and have no network"
+        advice = f"Runs read {known}{how}. Make the data whole"
     else:
-        advice = "Runs have no network and see the task's files alone; name the folder by `cache`"
-    missing = f" {failure.subject} is missing." if failure.subject else ""
-    return f"{advice}.{missing} Make the data whole. Then {_again(here)}"
+        advice = (
+            "Runs see the task's files alone: name what they read, a file by `fixed` or a large "
+            f"folder by `cache`, in {task.definition}"
+        )
+    network = "" if task.network else " Runs have no network."
+    if network and NETWORK.search(failure.words):
+        network = " Runs have no network, unless the task says: network: true."
+    missing = f"{failure.subject} is missing. " if failure.subject else ""
+    return f"{missing}{advice}.{network} Then {NEW_SESSION}"
 
 
 def _memory(_: Failure, here: Circumstances) -> str:
@@ -263,7 +274,7 @@ def _memory(_: Failure, here: Circumstances) -> str:
         name = smaller[0][1]
         return f"{free}: {THIS_SESSION}, or start smaller: {ANOTHER_SESSION} preset={name}"
     return (
-        f"{free}: {THIS_SESSION}, or make the model in {_files(here)} smaller. Then {_again(here)}"
+        f"{free}: {THIS_SESSION}, or make the model in {_files(here)} smaller. Then {NEW_SESSION}"
     )
 
 
@@ -282,22 +293,18 @@ def _machine(_: Failure, __: Circumstances) -> str:
 def _metric(_: Failure, here: Circumstances) -> str:
     return (
         f"It ended well and printed no {here.task.metric.name}: correct `metric` in "
-        f"{here.task.definition.name} to what it prints. Then {_again(here)}"
+        f"{here.task.definition.name} to what it prints. Then {NEW_SESSION}"
     )
 
 
 def _code(_: Failure, here: Circumstances) -> str:
-    return f"Mend {_files(here)}. Then {_again(here)}"
+    return f"Mend {_files(here)}. Then {NEW_SESSION}"
 
 
 def _files(here: Circumstances) -> str:
     cloned = here.task.clone is not None and here.task.origin is not None
     where = f" in {here.task.clone} and commit it" if cloned else ""
     return f"{', '.join(here.task.mutable)}{where}"
-
-
-def _again(_: Circumstances) -> str:
-    return f"start another session: {ANOTHER_SESSION}"
 
 
 _ADVICE: Mapping[Cause, Callable[[Failure, Circumstances], str]] = {

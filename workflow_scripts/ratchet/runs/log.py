@@ -293,14 +293,17 @@ def _kind_of_line(line: str) -> Outcome | None:
 
 # A driver that does not work, or not with this program or device; an illegal access or a failed
 # launch is the program's own.
-_DRIVER = re.compile(
+DRIVER = re.compile(
     r"(?i)(driver/library version mismatch|\bNVML\b.{0,60}(fail|error|unknown|mismatch|not found)"
-    r"|\binitialize NVML\b|\bNVIDIA driver\b|\bCUDA driver (version|initialization)\b"
+    r"|\binitialize NVML\b|\bNVMLError_|\bNVML/RM version\b|nvidia-smi has failed|libcuda\.so"
+    r"|\bNVIDIA driver\b|\bCUDA driver (version|initialization|error)\b"
     r"|\bCUDA (unknown|initialization) error\b|CUDA error: (unknown|initialization) error"
     r"|\bCUDA-capable device\b|\bNo CUDA GPUs are available\b|\bno kernel image is available\b"
     r"|\bbusy or unavailable\b|\buncorrectable ECC\b|\bfallen off the bus\b|\bGPU is lost\b"
     r"|\bCUDA_ERROR_(NO_DEVICE|NOT_INITIALIZED|UNKNOWN|SYSTEM_\w{1,40}|ECC_\w{1,20}"
-    r"|DEVICE_UNAVAILABLE)\b|\bcudaErrorDevicesUnavailable\b|\bsystem not yet initialized\b)"
+    r"|COMPAT_\w{1,40}|DEVICE_UNAVAILABLE)\b|\bsystem not yet initialized\b"
+    r"|\bcudaError(NoDevice|InsufficientDriver|SystemDriverMismatch|Initialization|DevicesUnavail)"
+    r"|\bforward compatibility was attempted\b|\bNo HIP GPUs\b|\bhipErrorNoBinary)"
 )
 _DISK = re.compile(
     r"(?i)(no space left on device|disk quota exceeded|input/output error|stale file handle"
@@ -332,7 +335,7 @@ def machine_sign(lines: Sequence[str], own: Iterable[str] = ()) -> str:
 def _machine_words(line: str, own: Sequence[str]) -> str:
     if _DISK.search(line):
         return "a disk that is full or does not answer"
-    if _DRIVER.search(line):
+    if DRIVER.search(line):
         return "the GPU or its driver"
     if len(_USER.findall(line)) > 1:
         return "other programs that held memory of the GPU"

@@ -177,7 +177,7 @@ def _command(spec: RunSpec, variables: Mapping[str, str]) -> list[str]:
 
 def _cannot_start(program: str, why: str) -> StoreError:
     return StoreError(
-        f"the command {program!r} cannot be started ({why}); set `command`, or `guard`, "
+        f"the command {program!r} cannot be started ({why}); correct `command`, or `guard`, "
         "in the task's task.yaml"
     )
 

@@ -444,7 +444,7 @@ def _checked_plan(
     frozen: Manifest | None = None
     if found and not new:
         raise_faults(faults)
-        with watch_inputs(settings, paths, owner), spelled_commands(paths, None, harness):
+        with watch_inputs(settings, paths, owner):
             frozen = check_manifest(paths, settings, found[0])
     elif found:
         faults += [fault.error for fault in start_faults(settings, found[0], root, harness)]

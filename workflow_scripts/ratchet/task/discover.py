@@ -47,7 +47,11 @@ class Folder(Frozen):
 
     @classmethod
     def read(cls, path: Path) -> Folder:
-        """Its files; hidden ones and what runs leave are left out, as is most of a data set."""
+        """Its files; hidden ones and what runs leave are left out, as is most of a data set.
+
+        A link that leads out of the folder is left out too: a stranger's could name any file
+        of the user, and what a run reads it can print or send.
+        """
         names: list[str] = []
         for place, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if _is_of_script(name))
@@ -56,7 +60,7 @@ class Folder(Frozen):
             names += [(here / name).as_posix() for name in own]
             if len(names) > MOST_FILES:
                 break
-        names = [name for name in names if (path / name).is_file()]
+        names = [name for name in names if _is_own_file(path, name)]
         if not names:
             raise InputMissingError(
                 f"{path}: expected a folder with a training script, found no files; go to the "
@@ -81,6 +85,12 @@ class Folder(Frozen):
 
     def size(self, name: str) -> int:
         return (self.path / name).stat().st_size
+
+
+def _is_own_file(folder: Path, name: str) -> bool:
+    place = folder / name
+    inside = not place.is_symlink() or place.resolve().is_relative_to(folder.resolve())
+    return inside and place.is_file()
 
 
 def _is_of_script(name: str) -> bool:
@@ -296,7 +306,11 @@ def _targets(texts: Mapping[str, str], names: Collection[str]) -> Iterator[Comma
     known = [n for n in _TARGET.findall(text) if not re.search(r"^(all|clean|install)$|\.o$", n)]
     for name in known:
         if _runs_target(name, names):
-            yield Command(("make", name), f"Makefile: {name}", _score([name]) - 1.5)
+            # One that runs a script knows its arguments, and what must be made before.
+            rule = f"\n{text}".partition(f"\n{name}:")[2].partition("\n\n")[0]
+            runs = not set(rule.partition("\n")[2].split()).isdisjoint(names)
+            score = _score([name]) - (0.5 if runs else 1.5)
+            yield Command(("make", name), f"Makefile: {name}", score)
     sources = [name for name in names if name.endswith(COMPILED_SUFFIXES)]
     if sources and known and known[0] not in ("train", "run"):
         words = ("sh", "-c", f"make && ./{known[0]}")
@@ -472,6 +486,10 @@ def find_mutable(
     settings = [name for name in files if name.endswith(SETTINGS_SUFFIXES)]
     code = [name for name in needed if name.endswith((*COMPILED_SUFFIXES, ".py", NOTEBOOK))]
     if scripts:
+        if not (settings or constant_names(scripts[0], texts.get(scripts[0], ""))):
+            own = [name for name in needed if name.endswith(SETTINGS_SUFFIXES)]
+            settings = [n for n in own if any(constant_names(n, texts.get(n, "")))][:3]
+            return [scripts[0], *settings], "the command" + ", and its settings" * bool(settings)
         return [scripts[0], *settings], "the command"
     trains = [name for name in code if _TRAINS.search(PurePosixPath(name).stem.lower())]
     chosen = trains or sorted(code, key=lambda name: -len(texts.get(name, "")))
@@ -526,7 +544,7 @@ MOST_LABELS = 500
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _PAIR = re.compile(
     r"(?<![\w./@^-])(?P<label>[A-Za-z][\w./@^-]{0,40}(?: \(?[A-Za-z][\w./@^-]{0,40}\)?){0,5})"
-    rf"(?P<between>[\"']?\s{{0,20}}[:=]\s{{0,20}}|\s{{1,20}})(?P<value>{_NUMBER}|nan|inf)"
+    rf"(?P<between>[\"']?\s{{0,20}}[:=]\s{{0,20}}|\s{{1,60}})(?P<value>{_NUMBER}|nan|inf)"
     r"\s?(?P<unit>%|[GMK]i?B\b)?(?![\w])"
 )
 _VALUE = r"[^\s,;|/)}\]]+"

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ratchet.base.errors import ConfigError, DataError
+from ratchet.base.errors import THIS_SESSION, ConfigError, DataError
 from ratchet.base.io import Fingerprint, digest, remove_run_folder, sync_folder, write_bytes
 from ratchet.base.text import one_line
 from ratchet.records.paths import StorePaths
@@ -199,11 +199,11 @@ def _uv(harness: Path, words: Sequence[str], python: Interpreter | None, task: T
     except (OSError, subprocess.SubprocessError) as error:
         raise DataError(f"{where}: {names}: {program} cannot be run: {error}") from None
     if done.returncode:
-        said = one_line(done.stderr.decode(errors="replace"))[:1500]
+        said = " ".join(one_line(done.stderr.decode(errors="replace"))[:1500].split()).rstrip(".")
         raise ConfigError(
             f"{where}: {names} cannot be had: {said}. Correct the names; or connect to the network "
-            "once and start again; or put their wheels into a folder and start again with: "
-            "UV_NO_INDEX=1 UV_FIND_LINKS=FOLDER snakemake ..."
+            f"once and start again: {THIS_SESSION}; or put their wheels into a folder and name it: "
+            f"UV_NO_INDEX=1 UV_FIND_LINKS=FOLDER {THIS_SESSION}"
         )
     return done.stdout.decode()
 

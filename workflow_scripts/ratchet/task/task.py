@@ -442,15 +442,19 @@ class Task(PlainKeys, kw_only=True):
 
 def task_values(content: bytes, where: str) -> dict[str, Any]:
     """The values in a ``task.yaml``, each one as the schema wants it."""
-    from ratchet.base.schema import (  # YAML is slow to import; most stages read the manifest
-        check_schema,
-        parse_yaml,
-    )
+    from ratchet.base.schema import parse_yaml  # slow to import; most steps read the manifest
 
     data: dict[str, Any] = parse_yaml(content, where)
+    check_values(data, where)
+    return data
+
+
+def check_values(data: Any, where: str) -> None:
+    """Raise :class:`ConfigError` for values that the schema of a ``task.yaml`` does not allow."""
+    from ratchet.base.schema import check_schema, parse_yaml
+
     packaged = resources.files("ratchet.task").joinpath("task.schema.yaml").read_bytes()
     check_schema(data, parse_yaml(packaged, "task.schema.yaml"), where)
-    return data
 
 
 def check_task(task: Task) -> None:
