@@ -27,7 +27,7 @@ def test_changed_inputs_and_settings_stop_with_what_was_expected(copy: Box) -> N
         assert f"{name}: expected sha256 other, found " in said
     assert "configuration key seed: expected 1, found 7" in said
     assert "configuration key baseline_replicates: expected 1, found 4" in said
-    assert "take its own settings: snakemake " in said
+    assert "take its own settings with: snakemake " in said
     assert "start another session: snakemake " in said
     assert "--config session=default-2 " in said
     assert "Traceback" not in said
