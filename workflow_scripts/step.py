@@ -6,7 +6,13 @@ without most of the package.
 """
 
 import os
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the package is imported ends the step without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from operator import attrgetter

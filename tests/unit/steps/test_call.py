@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import FAKE, REPO
+from helpers.boxes import heed_signals
 from ratchet.base.errors import DataError
 from ratchet.steps import call
 from ratchet.steps.call import StepCall, StepFunction, run_step
@@ -108,3 +111,14 @@ def test_every_rule_has_its_step_and_none_loads_what_only_some_need() -> None:
     assert done.stderr.strip() == ""
     rules = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
     assert sorted(done.stdout.split()) == sorted(re.findall(r'\bstep\(\s*"(\w+)"', rules))
+
+
+def test_an_interrupt_while_the_package_is_imported_says_nothing(tmp_path: Path) -> None:
+    script = shutil.copy(REPO / "workflow_scripts" / "step.py", tmp_path)
+    (tmp_path / "ratchet.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], preexec_fn=heed_signals, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -111,6 +112,8 @@ def run_step(steps: Mapping[str, StepFunction]) -> None:
     parent = os.environ.get("RATCHET_PARENT")
     die_with_parent(int(parent) if parent else None)
     call = _parse(steps)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         call.log.parent.mkdir(parents=True, exist_ok=True)
         log = call.log.open("w")
