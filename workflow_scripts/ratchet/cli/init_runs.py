@@ -45,7 +45,12 @@ from ratchet.task.discover import (
     stated_goal,
 )
 from ratchet.task.environment import Interpreter, cache_mount, cache_source, resolve_command
-from ratchet.task.repository import complete_values, default_budget, values_of
+from ratchet.task.repository import (
+    LEAST_TIMEOUT_SECONDS,
+    complete_values,
+    default_budget,
+    values_of,
+)
 from ratchet.task.task import DEFINITION, Task, build_task
 
 NAME = "ratchet init"
@@ -53,8 +58,8 @@ NAME = "ratchet init"
 AWARE_SECONDS = 60.0
 """Budget of code that reads Ratchet's variables: enough to see it train."""
 
-TIMES_WALL, LEAST_TIMEOUT_SECONDS = 3.0, 60.0
-"""Limit of a session's runs in those of the script's own run, and its least: an edit may train
+TIMES_WALL = 3.0
+"""Limit of a session's runs in those of the script's own run: an edit may train
 a larger model, and a machine may be busy."""
 
 TIMES_WORK, SLACK_SECONDS = 2.0, 5.0
