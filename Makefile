@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-agents env-gpt env-slurm env-kubernetes env-mcp session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
+.PHONY: help env env-dev env-agents env-gpt env-slurm env-kubernetes env-mcp env-notebook env-trackers session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -29,6 +29,8 @@ help:
 	@echo "make env       only set up the locked environment in .venv"
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-mcp   for coding agents that call Ratchet's tools (ratchet mcp)"
+	@echo "make env-notebook   to open docs/analysis.ipynb in Jupyter, in .venv-notebook"
+	@echo "make env-trackers   for sessions that report to trackio, wandb or mlflow, in .venv-trackers"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make env-agents   coding agents that their tests drive, in .venv-agents (needs npm)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
@@ -77,6 +79,12 @@ $(ENVS)/.venv-kubernetes/.ready: $(UV) envs/kubernetes.lock $(PACKAGE)
 $(ENVS)/.venv-mcp/.ready: $(UV) envs/mcp.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-mcp,envs/mcp.lock)
 
+$(ENVS)/.venv-notebook/.ready: $(UV) envs/notebook.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-notebook,envs/notebook.lock)
+
+$(ENVS)/.venv-trackers/.ready: $(UV) envs/trackers.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-trackers,envs/trackers.lock)
+
 $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
 
@@ -110,6 +118,10 @@ env-slurm: $(ENVS)/.venv-slurm/.ready
 env-kubernetes: $(ENVS)/.venv-kubernetes/.ready
 
 env-mcp: $(ENVS)/.venv-mcp/.ready
+
+env-notebook: $(ENVS)/.venv-notebook/.ready
+
+env-trackers: $(ENVS)/.venv-trackers/.ready
 
 session: $(ENVS)/.venv/.ready
 	@$(ENVS)/.venv/bin/snakemake --cores 1 $(ARGS)
@@ -172,9 +184,9 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp node aider; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp notebook trackers node aider; do \
 		constraint=; \
-		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp) constraint="-c envs/workflow.lock" ;; esac; \
+		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp|notebook|trackers) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links \
@@ -182,5 +194,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .venv-agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .venv-notebook .venv-trackers .venv-agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +
