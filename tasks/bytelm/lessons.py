@@ -88,7 +88,10 @@ class Text:
             codes = codes * VOCAB_SIZE + content[known - back]
         order = np.argsort(codes)
         self._codes, self._places = codes[order], known[order]
-        self._usual = np.bincount(content, minlength=VOCAB_SIZE) / len(content)
+        # Odds after some bytes, as far as they were asked for; after none, how usual each is.
+        self._odds = {(): np.bincount(content, minlength=VOCAB_SIZE) / len(content)}
+        # Places with MOST free bytes from there on.
+        self.starts = np.flatnonzero(self.room >= MOST)
 
     def after(self, before: Sequence[int]) -> NDArray[np.int64]:
         """Free places that follow some bytes, CONTEXT of them at most."""
@@ -110,14 +113,18 @@ class Text:
 
     def odds(self, before: Sequence[int]) -> Floats:
         """Odds of the byte after others: counts, with fewer bytes before it for what is rare."""
-        odds = self._usual
-        for length in range(1, CONTEXT + 1):
-            places = self.after(before[len(before) - length :])
+        odds = self._counted(tuple(before[-CONTEXT:]))
+        return odds / odds.sum()
+
+    def _counted(self, before: tuple[int, ...]) -> Floats:
+        if before not in self._odds:
+            odds, places = self._counted(before[1:]), self.after(before)
             counts = np.bincount(self.content[places], minlength=VOCAB_SIZE)
             kinds = np.count_nonzero(counts)
             if kinds:  # Witten and Bell (1991): as many unseen bytes as there are kinds.
                 odds = (counts + kinds * odds) / (len(places) + kinds)
-        return odds / odds.sum()
+            self._odds[before] = odds
+        return self._odds[before]
 
     def passage(self, before: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
         """So many free bytes, from a place where others like those before precede them."""
@@ -147,9 +154,8 @@ class Fact:
     @classmethod
     def draw(cls, text: Text, alike: bool, rng: np.random.Generator) -> Fact:
         """A fact after places where several bytes may follow."""
-        starts = np.flatnonzero(text.room >= MOST)
         while True:
-            end = int(rng.choice(starts)) + MOST
+            end = int(rng.choice(text.starts)) + MOST
             ends = np.array([end])
             if not alike:
                 ends = rng.permutation(text.agreeing(end, int(rng.choice(AGREE))))

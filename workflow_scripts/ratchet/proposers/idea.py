@@ -1,6 +1,8 @@
 """Edits compared: whether they do the same, what they set, how they are carried over."""
 
 import ast
+import functools
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,8 +75,12 @@ def _stripped(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def _code(text: str) -> str | None:
-    """The code of a text without its docstrings; ``None`` if it cannot be read."""
+@functools.lru_cache(maxsize=128)
+def _code(text: str) -> bytes | None:
+    """Digest of a text's code without its docstrings; ``None`` if it cannot be read.
+
+    Every new edit is compared with all of the session's.
+    """
     try:
         tree = parse_python(text)
     except SourceError:
@@ -84,7 +90,7 @@ def _code(text: str) -> str | None:
         if isinstance(body, list):
             kept = [line for line in body if not _is_text(line)]
             node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).digest()
 
 
 def _is_text(node: object) -> bool:

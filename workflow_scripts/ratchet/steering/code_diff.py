@@ -10,6 +10,7 @@ have one value each.
 """
 
 import ast
+import functools
 import itertools
 import re
 import tokenize
@@ -198,6 +199,7 @@ def _is_init(name: str) -> bool:
     return name.endswith(".__init__")
 
 
+@functools.lru_cache(maxsize=128)
 def code_differences(old: str, new: str) -> CodeDifferences | None:
     """Compare two versions; ``None`` where either is no Python that can be read."""
     try:
