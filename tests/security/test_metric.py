@@ -348,7 +348,8 @@ LEARNERS = {
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learning_from_the_evaluation_is_caught(arena: Arena, name: str) -> None:
-    attempt = arena.attempt(asking(LEARNERS[name]))
+    # The evidence grows with the groups.
+    attempt = arena.attempt(asking(LEARNERS[name]), whole=True)
     attempt.assert_ends(Outcome.TAMPERED, "it learned from the windows of the evaluation")
 
 
@@ -357,7 +358,7 @@ def test_learning_that_is_seldom_used_is_caught(arena: Arena) -> None:
     seldom = COUNTS.format(order=4, weight=2.0, learns="True").replace(
         "            if seen:\n", "            if seen and np.random.random() < 0.02:\n"
     )
-    arena.attempt(asking(seldom)).assert_caught()
+    arena.attempt(asking(seldom), whole=True).assert_caught()
 
 
 LESS = "    import atexit\n    atexit.register(print, 'peak_mem_mb: 0.001', flush=True)\n"
