@@ -33,7 +33,7 @@ from ratchet.base.structs import to_json_values
 from ratchet.base.terminal import WIDTH
 from ratchet.base.text import DIFF_LIMIT, head_text, one_line_label, safe_json, shorten
 from ratchet.cli import power, runs
-from ratchet.cli.diff import diff_facts, diff_sum
+from ratchet.cli.diff import Version, diff_facts, diff_sum
 from ratchet.cli.main import CommandParser, make_command
 from ratchet.cli.sessions import add_options, parse_overrides, session_of, trial_of
 from ratchet.cli.show import LONG, experiment_facts, experiment_lines
@@ -187,7 +187,8 @@ class Place:
     def diff(self, old: Number, new: Number, session: SessionName = None) -> CallToolResult:
         """How the code of two experiments differs."""
         found = session_of(session, Path(), self.given)
-        facts = diff_facts(found, History.read(found.paths), old, new)
+        history = History.read(found.paths)
+        facts = diff_facts(*(Version.of(found, history, number) for number in (old, new)))
         return answer(facts, [*facts["diff"].splitlines(), diff_sum(facts)])
 
     def suggestions(self, session: SessionName = None) -> CallToolResult:

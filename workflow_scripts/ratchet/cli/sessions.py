@@ -237,6 +237,22 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     return Session.open(Config(**values), root, harness_folder(root), Journal(paths.events))
 
 
+def place_of(word: str, root: Path) -> tuple[str, Path]:
+    """Name and root of a session by its name, or by its folder, perhaps of another clone.
+
+    Raises :class:`UsageError` for a folder that is none of a session's.
+    """
+    if "/" not in word:
+        return word, root
+    path = Path(word)
+    if path.parent.name != "results" or path.name in ("", ".", ".."):
+        raise UsageError(
+            f"{word!r:.80}: expected a session's name, or its folder CLONE/results/NAME, found "
+            "another path"
+        )
+    return path.name, path.parent.parent
+
+
 def trial_of(session: Session, history: History, number: int) -> Trial:
     """The judged trial of a number, 0 for the baseline.
 

@@ -115,6 +115,8 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
     # Not wrapped: it is there to be copied.
     folder = quote(str(session.paths.folder))
     yield f"{'commit':<{_INDENT}}git -C {folder} show {trial.commit[:12]}"
+    if trial.number and session.paths.report_html.is_file():
+        yield f"{'page':<{_INDENT}}{session.paths.report_html}#{address(trial.number)}"
     for run in trial.runs:
         made = session.replayed.get(run.key)
         yield from _field("run", _one_run(run) + (f", {store_words(made)}" if made else ""))
@@ -128,6 +130,11 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
         yield ""
         yield f"log of run {trial.telling_run.key[:12]}:"
         yield _log(trial, session) or "[the store no longer holds it]"
+
+
+def address(number: int) -> str:
+    """Anchor of an experiment in its session's report."""
+    return f"exp-{number}"
 
 
 def _one_run(run: RunSummary) -> str:
