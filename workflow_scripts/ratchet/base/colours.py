@@ -16,6 +16,9 @@ LIGHT = {
     "crash": "#b5362a",
     "baseline": "#3a5da6",
     "champion": "#7b3f9d",
+    "orange": "#a85a00",
+    "teal": "#00757d",
+    "magenta": "#a8327e",
 }
 DARK = {
     "page": "#14171a",
@@ -28,6 +31,9 @@ DARK = {
     "crash": "#f18c80",
     "baseline": "#8fb1f2",
     "champion": "#cb9fec",
+    "orange": "#eda35b",
+    "teal": "#4fc3cc",
+    "magenta": "#ee92cb",
 }
 
 

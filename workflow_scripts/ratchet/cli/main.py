@@ -319,7 +319,8 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
 
 COMMANDS = {
     "audit": "which kept changes of a finished session are real, and what to run again",
-    "diff": "how the code of two experiments differs",
+    "compare": "sessions of one task side by side: gains, time to reach a value, what each found",
+    "diff": "how the code of two experiments differs, of two sessions too",
     "doctor": "whether this machine is ready for a session, and what to do if it is not",
     "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
     "finalize": "a branch and a patch for each certified change, ready to be merged",
