@@ -105,6 +105,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "remeasurements": checks,
         "seeds": more_seeds(noise["sd"], _training_of_a_run(records), tried),
         "strict": strict_keeps(tried, sign),
+        "code": records.code,
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
         "agents": agent_calls(records),

@@ -70,7 +70,7 @@ class SessionRecords(Frozen, dict=True):
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``, ``settings``
     are those that the judge began with.  ``landscape`` is what the measured settings of
     constants say; ``moves`` has the constants of each point of an optimiser, by the number of
-    its experiment.
+    its experiment.  ``code`` is the code of the experiments, see :mod:`ratchet.report.code_table`.
     """
 
     manifest: Manifest
@@ -91,6 +91,7 @@ class SessionRecords(Frozen, dict=True):
     settings: Settings | None = None
     landscape: Landscape | None = None
     moves: Mapping[int, Sequence[Move]] = field(default_factory=dict)
+    code: Facts | None = None
 
     @cached_property
     def replayed(self) -> Mapping[str, str]:

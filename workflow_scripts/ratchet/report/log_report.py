@@ -134,6 +134,7 @@ def log_facts(log: LogSession) -> Facts:
         "remeasurements": [],
         "seeds": more_seeds(sd, None, tried),
         "strict": strict_keeps(tried, sign),
+        "code": None,
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
         "agents": None,

@@ -572,6 +572,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         chosen=Markup(column_style(chosen)),
         forest_rows=forest_rows(facts),
         glyphs=GLYPHS,
+        code=Markup(data_block(facts["code"])) if facts["code"] else None,
         answer_glyph=ANSWER_GLYPHS.get(facts["answer"]["kind"], "!"),
         no_unseen_data=NO_UNSEEN_DATA,
     )

@@ -58,7 +58,7 @@
     });
     view.width(width - plot.aside);
     view.addEventListener("click", (_, item) => {
-      if (item?.datum?.number) reveal(item.datum.number);
+      if (item?.datum?.number) visit(item.datum.number);
     });
     return view.runAsync().then(() => {
       holder.view?.finalize();
@@ -202,6 +202,12 @@
     const parsed = new DOMParser().parseFromString(text, "text/html");
     const found = document.adoptNode(parsed.querySelector(".inside"));
     all("pre.copy", found).forEach(copied);
+    const address = `${window.location.href.split("#")[0]}#exp-${number}`;
+    const press = button("# Copy link", `Copy the address of experiment ${number}`, async () => {
+      press.textContent = (await written(address)) ? "Copied" : address;
+    });
+    press.className = "press";
+    found.prepend(press);
     return found;
   }
 
@@ -217,6 +223,8 @@
       table.page.len(-1).draw();
     }
     toggle(number, true);
+    for (const row of all("#table .marked")) row.classList.remove("marked");
+    element.classList.add("marked");
     element.scrollIntoView({ block: "start", behavior: "instant" });
     element.querySelector(".open").focus({ preventScroll: true });
   }
@@ -226,55 +234,116 @@
     return rows.find((row) => row.id === `e${number}`);
   }
 
+  // Each experiment has the address #exp-12; those of older pages, #e12 and #d12, go on working.
+  const numbered = (hash) => /^#(?:exp-|[de])(\d+)$/.exec(hash)?.[1];
+
+  function visit(number) {
+    reveal(number);
+    if (document.getElementById(`e${number}`)) window.location.hash = `exp-${number}`;
+  }
+
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.('a[href^="#d"]:not(.open)');
-    if (!link || !table || !/^#d\d+$/.test(link.hash)) return;
+    const link = event.target.closest?.('a[href^="#"]:not(.open)');
+    const number = link && table && numbered(link.hash);
+    if (!number) return;
     event.preventDefault();
-    reveal(link.hash.slice(2));
+    visit(number);
   });
-  const asked = /^#[de](\d+)$/.exec(window.location.hash);
-  if (table && asked) reveal(asked[1]);
+  const arrive = () => {
+    const number = table && numbered(window.location.hash);
+    if (number) reveal(number);
+  };
+  window.addEventListener("hashchange", arrive);
+  arrive();
 
   // ------------------------------------------------------------------ compare
+
+  const code = JSON.parse(document.getElementById("code")?.textContent ?? "null");
+  const lists = code && table ? pickers() : [];
+
+  // Two lists name any two experiments, the baseline too; ticking two rows does the same.
+  function pickers() {
+    const place = document.querySelector(".pair");
+    const numbers = Object.keys(code.versions).map(Number).sort((a, b) => a - b);
+    const named = (number) => {
+      const row = number ? document.getElementById(`e${number}`) ?? hidden(number) : null;
+      const text = row?.querySelector(".open").textContent ?? "";
+      return number ? `${number} ${text}`.slice(0, 48) : "0 baseline";
+    };
+    const made = ["Code of", "against"].map((label) => {
+      const list = make("select", { onchange: chooseLists });
+      list.append(make("option", { value: "", textContent: "–" }));
+      for (const number of [0, ...numbers])
+        list.append(make("option", { value: number, textContent: named(number) }));
+      place.append(make("label", {}, `${label} `, list));
+      return list;
+    });
+    place.hidden = false;
+    return made;
+  }
+
+  function chooseLists() {
+    for (const { box } of chosen) if (box) box.checked = false;
+    chosen.length = 0;
+    for (const { value } of lists) {
+      if (value === "") continue;
+      const element = document.getElementById(`e${value}`) ?? hidden(value);
+      const box = element?.querySelector(".pick input");
+      if (box) box.checked = true;
+      chosen.push({ number: value, box, row: element });
+    }
+    compare();
+  }
 
   function choose(number, box) {
     const place = chosen.findIndex((one) => one.number === number);
     if (place >= 0) chosen.splice(place, 1);
     if (box.checked) chosen.push({ number, box, row: box.closest("tr") });
-    if (chosen.length > 2) chosen.shift().box.checked = false;
+    if (chosen.length > 2) {
+      const { box: first } = chosen.shift();
+      if (first) first.checked = false;
+    }
+    compare();
+  }
+
+  function compare() {
+    lists.forEach((list, place) => (list.value = chosen[place]?.number ?? ""));
     const panel = document.getElementById("compare");
     panel.hidden = chosen.length < 2;
     panel.replaceChildren(...(chosen.length < 2 ? [] : comparison(...chosen)));
   }
 
   function comparison(one, other) {
-    const heads = [...sheet.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+    const both = one.row && other.row;
+    const heads = both ? [...sheet.tHead.rows[0].cells].map((cell) => cell.textContent.trim()) : [];
     const rows = heads.slice(2).flatMap((name, i) => {
       const [a, b] = [one, other].map(({ row }) => words(row.cells[i + 2].textContent));
       return a === b ? [] : [[name, a, b]];
     });
-    const [mine, theirs] = [one, other].map(({ number }) => edit(number));
-    const apart = (these, those) => these.filter((line) => !those.includes(line)).join("\n");
     const body = rows.map(([name, a, b]) =>
       make("tr", {}, make("th", { scope: "row", textContent: name }),
         make("td", { textContent: a }), make("td", { textContent: b })));
-    if (mine.join() !== theirs.join()) {
-      const cell = (text) => make("td", {}, make("pre", { textContent: text || "–", tabIndex: 0 }));
-      body.push(make("tr", {}, make("th", { scope: "row", textContent: "Only in this edit" }),
-        cell(apart(mine, theirs)), cell(apart(theirs, mine))));
-    }
+    if (!code && both) body.push(...edits(one, other));
     const top = ["Difference", `#${one.number}`, `#${other.number}`];
     const head = make("tr", {}, ...top.map((name) => make("th", { scope: "col", textContent: name })));
     const close = button("Close", "Close the comparison", () => {
-      for (const { box } of chosen) box.checked = false;
+      for (const { box } of chosen) if (box) box.checked = false;
       chosen.length = 0;
-      document.getElementById("compare").hidden = true;
+      compare();
     });
-    return [
-      make("div", { className: "box" },
-        make("table", { className: "rows" }, make("thead", {}, head), make("tbody", {}, ...body))),
-      close,
-    ];
+    const found = code ? codeDiff(+one.number, +other.number) : [];
+    if (!body.length) return [...found, close];
+    const told = make("table", { className: "rows" }, make("thead", {}, head), make("tbody", {}, ...body));
+    return [make("div", { className: "box" }, told), ...found, close];
+  }
+
+  function edits(one, other) {
+    const [mine, theirs] = [one, other].map(({ number }) => edit(number));
+    if (mine.join() === theirs.join()) return [];
+    const apart = (these, those) => these.filter((line) => !those.includes(line)).join("\n");
+    const cell = (text) => make("td", {}, make("pre", { textContent: text || "–", tabIndex: 0 }));
+    return [make("tr", {}, make("th", { scope: "row", textContent: "Only in this edit" }),
+      cell(apart(mine, theirs)), cell(apart(theirs, mine)))];
   }
 
   function edit(number) {
@@ -282,9 +351,137 @@
     return (lines?.textContent ?? "").split("\n").filter((line) => /^[+-](?![+-])/.test(line));
   }
 
+  // ------------------------------------------------------------- diff of code
+
+  const CONTEXT = 3;
+  const MOST_DIFFERENT = 1000; // Lines; past it the search takes long and the diff says little.
+  const MOST_SHOWN = 3000;
+
+  // Files of an experiment as lines, made from the one that it started from.
+  function version(number) {
+    if (!number) return code.files;
+    const { of, edits } = code.versions[number];
+    const files = { ...version(of) };
+    for (const [name, list] of Object.entries(edits)) {
+      if (list === null) {
+        delete files[name];
+        continue;
+      }
+      const lines = [...(files[name] ?? [])];
+      for (const [place, gone, come] of list) lines.splice(place, gone, ...come);
+      files[name] = lines;
+    }
+    return files;
+  }
+
+  function codeDiff(old, now) {
+    const missing = [old, now].filter((number) => number && !code.versions[number]);
+    if (missing.length || code.left_out.includes(0)) {
+      const which = missing.map((number) => `#${number}`).join(" and ") || "this session";
+      const textContent =
+        `The code of ${which} is not in this page, to keep it small; ratchet diff ${old} ${now} shows it.`;
+      return [make("p", { className: "quiet", textContent })];
+    }
+    const [a, b] = [version(old), version(now)];
+    const pre = make("pre", { className: "edit code", tabIndex: 0 });
+    let shown = 0, added = 0, removed = 0;
+    for (const name of [...new Set([...Object.keys(a), ...Object.keys(b)])].sort()) {
+      const lines = lineDiff(a[name] ?? [], b[name] ?? []);
+      added += lines.filter(([kind]) => kind === "+").length;
+      removed += lines.filter(([kind]) => kind === "-").length;
+      for (const [kind, text] of folded(name, lines)) {
+        if (shown++ >= MOST_SHOWN) break;
+        const tag = { "+": "ins", "-": "del", "@": "b" }[kind] ?? "span";
+        pre.append(make(tag, { textContent: text }));
+      }
+    }
+    const title = `Code: from #${old} to #${now}, ${added} added, ${removed} removed`;
+    const cut = shown > MOST_SHOWN ? `; ${shown - MOST_SHOWN} lines are not shown` : "";
+    const heading = make("h4", { textContent: title + cut });
+    return added + removed ? [heading, pre] : [make("h4", { textContent: `Code: #${old} and #${now} are the same` })];
+  }
+
+  // Myers' algorithm: a shortest list of lines that go and come, between equal ends.
+  function lineDiff(a, b) {
+    let head = 0, tail = 0;
+    while (head < a.length && head < b.length && a[head] === b[head]) head++;
+    while (tail < a.length - head && tail < b.length - head && a.at(-1 - tail) === b.at(-1 - tail)) tail++;
+    const equal = (lines) => lines.map((line) => [" ", line]);
+    return [
+      ...equal(a.slice(0, head)),
+      ...shortest(a.slice(head, a.length - tail), b.slice(head, b.length - tail)),
+      ...equal(a.slice(a.length - tail)),
+    ];
+  }
+
+  function shortest(a, b) {
+    const whole = [...a.map((line) => ["-", line]), ...b.map((line) => ["+", line])];
+    const most = Math.min(a.length + b.length, MOST_DIFFERENT);
+    const trace = [];
+    let far = new Map([[1, 0]]);
+    for (let d = 0; d <= most; d++) {
+      trace.push(new Map(far));
+      for (let k = -d; k <= d; k += 2) {
+        const down = k === -d || (k !== d && far.get(k - 1) < far.get(k + 1));
+        let x = down ? far.get(k + 1) : far.get(k - 1) + 1;
+        while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++;
+        far.set(k, x);
+        if (x >= a.length && x - k >= b.length) return walked(a, b, trace, d);
+      }
+    }
+    return whole;
+  }
+
+  function walked(a, b, trace, depth) {
+    const found = [];
+    let [x, y] = [a.length, b.length];
+    for (let d = depth; d > 0; d--) {
+      const far = trace[d], k = x - y;
+      const down = k === -d || (k !== d && far.get(k - 1) < far.get(k + 1));
+      const before = down ? k + 1 : k - 1;
+      const start = far.get(before);
+      while (x > (down ? start : start + 1)) { x--; y--; found.push([" ", a[x]]); }
+      if (down) found.push(["+", b[--y]]);
+      else found.push(["-", a[--x]]);
+    }
+    while (x > 0) found.push([" ", a[--x]]);
+    return found.reverse();
+  }
+
+  // Only what is near a change, with a line for each gap.
+  function folded(name, lines) {
+    const near = new Set();
+    lines.forEach(([kind], place) => {
+      if (kind === " ") return;
+      for (let i = place - CONTEXT; i <= place + CONTEXT; i++) near.add(i);
+    });
+    if (!near.size) return [];
+    const found = [["@", name]];
+    let [old, now, open] = [1, 1, false];
+    lines.forEach(([kind, text], place) => {
+      if (near.has(place)) {
+        if (!open) found.push(["@", `@@ -${old} +${now} @@`]);
+        open = true;
+        found.push([kind, kind + text]);
+      } else open = false;
+      if (kind !== "+") old++;
+      if (kind !== "-") now++;
+    });
+    return found;
+  }
+
   // --------------------------------------------------------------------- copy
 
   all("pre.copy").forEach(copied);
+
+  async function written(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }
 
   function copied(block) {
     const press = button("Copy", "Copy this text", async () => {
@@ -293,11 +490,7 @@
       getSelection().removeAllRanges();
       getSelection().addRange(range);
       let done = true;
-      try {
-        await navigator.clipboard.writeText(block.textContent);
-      } catch {
-        done = document.execCommand("copy");
-      }
+      if (!(await written(block.textContent))) done = document.execCommand("copy");
       press.textContent = done ? "Copied" : "Selected";
     });
     press.className = "press";

@@ -13,8 +13,9 @@ from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import CallOutcome
 from ratchet.records.records import Manifest
+from ratchet.report.code_table import code_table
 from ratchet.report.facts import build_facts
-from ratchet.report.inputs import Integrity, Move, Recipe, SessionRecords
+from ratchet.report.inputs import Facts, Integrity, Move, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg
 from ratchet.runs.log import log_tail
 from ratchet.session import Session
@@ -58,7 +59,16 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         settings=Judge.from_dict(read_json(session.paths.round(0).judge)).settings,
         landscape=session_landscape(session, history, predict=False),
         moves=dict(_moves(session, history)),
+        code=_code(session, history),
     )
+
+
+def _code(session: Session, history: History) -> Facts | None:
+    """The code of the experiments; ``None`` where the store no longer holds some of it."""
+    try:
+        return code_table(history, session.texts)
+    except StoreError:
+        return None
 
 
 def _moves(session: Session, history: History) -> Iterator[tuple[int, list[Move]]]:
