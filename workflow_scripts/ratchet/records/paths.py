@@ -45,6 +45,8 @@ class SessionPaths(Frozen):
     progress_log = _Below("progress.log")
     # The view for a browser while the session runs; every event writes it anew.
     live_html = _Below("live.html")
+    # The session's row in the page of all sessions, a view as well.
+    summary = _Below("summary.json")
     progress_png = _Below("progress.png")
     progress_svg = _Below("progress.svg")
     report_html = _Below("report.html")
@@ -207,6 +209,11 @@ class StorePaths(Frozen):
 
     def memo(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / f"{key}.json"
+
+
+def index_page(root: Path) -> Path:
+    """The page of all sessions below a folder."""
+    return root / "results" / "index.html"
 
 
 def session_name(tournament: str, competitor: str) -> str:

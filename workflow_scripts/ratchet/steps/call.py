@@ -134,10 +134,12 @@ def run_step(steps: Mapping[str, StepFunction]) -> None:
 
 
 def _view(paths: SessionPaths, event: Event) -> None:
-    """Make the page for browsers anew; a step that is skipped has no event to load it for."""
+    """Make the pages for browsers anew; a step that is skipped has no event to load them for."""
+    from ratchet.monitor.overview import Overview
     from ratchet.monitor.views import LivePage
 
     LivePage(paths)(event)
+    Overview(paths)(event)
 
 
 def _note(call: StepCall, error: Exception) -> None:
