@@ -78,8 +78,11 @@ def test_one_experiment_is_shown_whole(finished: Box, options: list[str], capsys
         assert all(run["key"][:12] in shown for run in ruling["runs"])
         assert "+++ b/train.py" in shown
         assert f"log of run {ruling['runs'][-1]['key'][:12]}:" in shown
+        assert f"default/report.html#exp-{ruling['number']}\n" in shown
         text = shown[: shown.index("--- a/train.py")]
-        assert all(len(line) <= 80 or " show " in line for line in text.splitlines())
+        assert all(
+            len(line) <= 80 or " show " in line or "#exp-" in line for line in text.splitlines()
+        )
     assert show.main(["0", *options]) == 0
     assert "baseline" in capsys.readouterr().out
 

@@ -205,7 +205,8 @@ def _gain(row: Row, digits: int) -> str:
     start, end = finite_number(row.get("baseline")), finite_number(row.get("estimate"))
     if start is None or end is None:
         return DASH
-    return f"{format_number(abs(start - end), digits, signed=True)} <small>estimate, not confirmed</small>"
+    gain = format_number(abs(start - end), digits, signed=True)
+    return f"{gain} <small>estimate, not confirmed</small>"
 
 
 def _count(value: Any) -> str:
