@@ -56,7 +56,7 @@ def test_a_log_becomes_a_page_that_promises_nothing(tmp_path: Path, capsys: Caps
     assert "a log that Ratchet judged and did not run" in found.text
     assert "What a log cannot show Confirmation with fresh seeds, hashes of code" in found.text
     assert "estimated from 1 further run of the incumbent (line 3)" in found.text
-    assert re.search(r"<td>oom<td class=\"n\">1<td><a href=\"#d22\">#22</a> batch of 4096", page)
+    assert re.search(r"<td>oom<td class=\"n\">1<td><a href=\"#exp-22\">#22</a> batch of 4096", page)
     assert not {"Training s", "Price", "Round"} & set(found.words)
     assert str(tmp_path) not in page
 
@@ -202,7 +202,9 @@ def test_the_page_of_a_long_log_is_of_bearable_size_and_says_what_it_leaves_out(
     assert len(page) < 3_000_000
     assert page.count('<tr id="e') == 700
     assert "Of 1,001 experiments the table has 700" in page
-    for number in re.findall(r'href="#d(\d+)"', page):
+    numbers = re.findall(r'href="#exp-(\d+)"', page)
+    assert len(numbers) > 700
+    for number in numbers:
         assert f'<tr id="e{number}"' in page, "each experiment that it names is there"
 
 

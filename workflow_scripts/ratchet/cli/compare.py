@@ -9,7 +9,8 @@ others did not.  With -o it is a page too, with progress on the same axes.
 Metric, direction, budget and evaluation data must agree; what else differs is
 said.  Nothing of a session is written.
 
-Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error, 74 output.
+Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error, 74
+output.
 """
 
 import argparse
