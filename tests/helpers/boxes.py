@@ -148,7 +148,7 @@ class Box:
         kept = {
             str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files
-            if "limits" not in path.parts and path.name not in ("report.json", "summary.json")
+            if "limits" not in path.parts and path.name != "report.json"
         }
         return {**kept, "runs": " ".join(self.runs()), "branch": self.git("rev-parse", "--all")}
 

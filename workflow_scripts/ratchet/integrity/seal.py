@@ -49,8 +49,8 @@ WHOLE = (
 )
 # These only grow, so what was sealed of them must still be their beginning.
 GROWING = ("*.jsonl", "progress.log")
-# Views of the events, which anything may write again at any time.
-VIEWS = ("live.html", "summary.json")
+# A view of the events, which anything may write again at any time.
+VIEWS = ("live.html",)
 _OPEN = "# the workflow is at work"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
 _PREFIX = re.compile(r"# first ([0-9]+) bytes: ([0-9a-f]{64})  ([^\\\n]+)")

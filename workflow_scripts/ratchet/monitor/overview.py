@@ -205,8 +205,8 @@ def _gain(row: Row, digits: int) -> str:
     start, end = finite_number(row.get("baseline")), finite_number(row.get("estimate"))
     if start is None or end is None:
         return DASH
-    gain = format_number(abs(start - end), digits, signed=True)
-    return f"{gain} <small>estimate, not confirmed</small>"
+    shown = format_number(abs(start - end), digits, signed=True)
+    return f"{shown} <small>estimate, not confirmed</small>"
 
 
 def _count(value: Any) -> str:

@@ -45,8 +45,8 @@ class SessionPaths(Frozen):
     progress_log = _Below("progress.log")
     # The view for a browser while the session runs; every event writes it anew.
     live_html = _Below("live.html")
-    # The session's row in the page of all sessions, a view as well.
-    summary = _Below("summary.json")
+    # The session's row in the page of all sessions: JSON, and a view, so no `*.json` finds it.
+    summary = _Below(".summary")
     progress_png = _Below("progress.png")
     progress_svg = _Below("progress.svg")
     report_html = _Below("report.html")
