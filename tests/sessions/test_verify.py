@@ -120,7 +120,8 @@ def kept_files(box: Box) -> list[Path]:
     inputs += [box.path / "tasks" / "fake" / "task.yaml", *(box.path / "envs").iterdir()]
     logs = box.session / "logs"
     below = [path for path in box.session.rglob("*") if not path.is_relative_to(logs)]
-    below.remove(box.session / "live.html")  # a view: nothing rests on it
+    for view in ("live.html", ".summary"):  # nothing rests on them
+        below.remove(box.session / view)
     return [path for path in sorted(inputs + below) if path.is_file() and path.stat().st_size]
 
 

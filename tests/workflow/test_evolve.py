@@ -104,7 +104,7 @@ def state(box: Box) -> dict[str, str]:
     found = {}
     for path in sorted((box.path / "results").rglob("*")):
         name = str(path.relative_to(box.path))
-        if path.name == "live.html" or {"limits", "logs"} & set(path.parts):
+        if path.name in ("live.html", "index.html") or {"limits", "logs"} & set(path.parts):
             continue
         if path.suffix in (".json", ".tsv", ".html"):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()

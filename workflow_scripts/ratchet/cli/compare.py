@@ -46,7 +46,10 @@ from ratchet.report.inputs import Facts
 from ratchet.session import Session
 
 NAME = "ratchet compare"
-_LABEL = 18
+_LABEL, _NARROW_LABEL = 18, 12
+"""Characters of a session's name in a table, and in one of broad columns."""
+_COLUMNS = 4
+"""Values to be reached in one table of 80 columns."""
 _FINDS = 8
 """Kept changes of a session in the terminal; the page and --json have all."""
 
@@ -225,18 +228,24 @@ def _table(facts: Facts, decimals: int) -> list[str]:
     return align_columns(rows, left=(0, 2))
 
 
-def _reach(facts: Facts, decimals: int) -> list[str]:
-    names = [s["name"] for s in facts["sessions"]]
-    rows = [("", *(cut_line(name, _LABEL) for name in names))]
+def _reach(facts: Facts, decimals: int) -> Iterator[str]:
+    """Tables of at most :data:`_COLUMNS` values each, a row for every session."""
+    columns: list[tuple[str, Mapping[str, str]]] = []
     for level in facts["levels"]:
-        what = "best of all" if level["of"] == "all" else "asked"
-        told = (reached_words(level["reached"][name]) for name in names)
-        rows.append((f"{format_number(level['value'], decimals)} ({what})", *told))
-    for place, what in enumerate(("a quarter of its gain", "half of its gain", "all of its gain")):
-        own = (facts["own_gain"][name] for name in names)
-        told = (reached_words(some[place]["reached"]) if some else "no gain" for some in own)
-        rows.append((what, *told))
-    return align_columns(rows, left=range(len(names) + 1))
+        value = format_number(level["value"], decimals)
+        told = {name: reached_words(found) for name, found in level["reached"].items()}
+        columns.append((f"{value}, all reached" if level["of"] == "all" else value, told))
+    for place, what in enumerate(("¼ of its gain", "½ of its gain", "all of its gain")):
+        own = facts["own_gain"].items()
+        words = {n: reached_words(some[place]["reached"]) if some else "no gain" for n, some in own}
+        columns.append((what, words))
+    for first in range(0, len(columns), _COLUMNS):
+        chosen = columns[first : first + _COLUMNS]
+        rows = [("", *(heading for heading, _ in chosen))]
+        for session in facts["sessions"]:
+            told_of = (told[session["name"]] for _, told in chosen)
+            rows.append((cut_line(session["name"], _NARROW_LABEL), *told_of))
+        yield from align_columns(rows, left=range(len(chosen) + 1))
 
 
 def _others(found: Facts) -> str:

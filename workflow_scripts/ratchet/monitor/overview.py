@@ -123,10 +123,10 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
     for manifest in results.glob("*/manifest.json"):
         name = manifest.parent.name
         row = _read_row(SessionPaths(name, results.parent)) or {}
-        row |= {"session": name, "pages": _pages(manifest.parent, row.get("page"))}
+        row |= {"session": name, "page": _page(manifest.parent, row.get("page"))}
         if row.get("state") == RUNNING and _family(name) != _family(writer):
             row["state"] = STOPPED
-        if row["pages"] == "report.html":
+        if row["page"] == "report.html":
             row.setdefault("state", "finished")
         rows.append(row)
     rows.sort(key=lambda row: row["session"])
@@ -148,7 +148,7 @@ def _read_row(paths: SessionPaths) -> Row | None:
     return found if isinstance(found, dict) else None
 
 
-def _pages(folder: Path, named: Any) -> str:
+def _page(folder: Path, named: Any) -> str:
     """The page to open: the report that the row names, any other, or the live view."""
     known = ("report.html", "evolve.html", "audit.html", "live.html")
     order = sorted(known, key=lambda name: (name != named, known.index(name)))
@@ -171,7 +171,7 @@ def render_overview(rows: Iterable[Row]) -> str:
 
 
 def _row(row: Row) -> str:
-    name, page = row["session"], row["pages"]
+    name, page = row["session"], row["page"]
     shown = _text(name)
     if page:
         shown = f'<a href="{escape(quote(f"{name}/{page}"))}">{shown}</a>'

@@ -17,6 +17,9 @@ from ratchet.task.sources import BoundedMatcher
 MOST_BYTES = 250_000
 """Bytes of the table as JSON: some hundred small edits of a file of 4,000 lines."""
 
+LEAST_BYTES = 500
+"""With less room no edit is looked for that would fit: it takes some milliseconds each."""
+
 Lines = Sequence[str]
 Sources = Mapping[str, str]
 
@@ -40,6 +43,9 @@ def code_table(
     if spent > most:
         return {"files": {}, "versions": {}, "left_out": [0, *(t.number for t in trials)]}
     for trial in trials:
+        if most - spent < LEAST_BYTES:
+            table["left_out"].append(trial.number)
+            continue
         own = {name: _lines(text) for name, text in texts(trial.files).items()}
         base = numbers.get(trial.proposal.parent, 0)
         entry = {"of": base, "edits": _edits(known[base], own)}
