@@ -54,7 +54,7 @@ def nvmlDeviceGetName(handle):
 
 
 def nvmlDeviceGetMemoryInfo(handle):
-    return SimpleNamespace(used=3 << 30)
+    return SimpleNamespace(used=3 << 30, total=24 << 30)
 
 
 def nvmlDeviceGetComputeRunningProcesses(handle):

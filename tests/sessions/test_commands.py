@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -62,9 +63,13 @@ def test_tables_for_tools_agree_with_the_records(
         assert one["verdict"] == ruling["verdict"]
         assert one["commit"] == ruling["commit"]
         assert one["kept"] == (ruling["verdict"] in ("KEEP", "STRONG_KEEP"))
+    reported = finished.json("report.json")["experiments"]
+    for one, told in zip(found["experiments"][1:], reported, strict=True):
+        assert one["wall_seconds"] == told["wall_seconds"] > 0
+        assert one["train_seconds"] == told["seconds"]
     assert main(["--tsv", *options]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {len(row) for row in table} == {13}
+    assert {len(row) for row in table} == {15}
     assert [row[0] for row in table[1:]] == [str(e["number"]) for e in found["experiments"]]
 
 
@@ -76,6 +81,8 @@ def test_one_experiment_is_shown_whole(finished: Box, options: list[str], capsys
         assert ruling["verdict"] in shown
         assert " ".join(ruling["reason"].split()) in plain
         assert all(run["key"][:12] in shown for run in ruling["runs"])
+        assert re.search(r"(?m)^time +(in each run, )?[\d.]+ s$", shown)
+        assert re.search(r"(?m)^machine .*CPU \d+ %", shown)
         assert "+++ b/train.py" in shown
         assert f"log of run {ruling['runs'][-1]['key'][:12]}:" in shown
         assert f"default/report.html#exp-{ruling['number']}\n" in shown

@@ -13,7 +13,7 @@ from ratchet.config import Config
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CacheFingerprint, Manifest, Preset, Start, TaskPython
 from ratchet.records.store import Store
-from ratchet.runs.hardware import current_hardware
+from ratchet.runs.hardware import current_hardware, machine_description
 from ratchet.runs.sandbox.container import own_facts
 from ratchet.task.presets import preset_sources
 from ratchet.task.task import BRIEF, Task
@@ -79,6 +79,7 @@ def build_manifest(
         seed_secret_sha256=seed_secret_sha256,
         remembered=remembered,
         allowed=allowed,
+        machine=machine_description(task.device),
     )
 
 

@@ -14,6 +14,7 @@ from helpers.pages import PLOTS, check_inert, without_scripts
 from ratchet.base.structs import replace
 from ratchet.records.proposals import AgentCall, CallOutcome
 from ratchet.records.records import Remeasurement
+from ratchet.records.series import Sample
 from ratchet.report.facts import build_facts
 from ratchet.report.figures import (
     PARETO_WIDE,
@@ -64,6 +65,7 @@ def hostile():
     odd = {HOSTILE: HOSTILE}
     manifest = replace(
         records.manifest, session=HOSTILE, task=HOSTILE, hardware=odd, versions=odd,
+        machine={"cpu": HOSTILE},
         frozen={"a": {HOSTILE: [HOSTILE]}},
     )  # fmt: skip
     return build_facts(
@@ -98,6 +100,30 @@ def test_the_page_is_complete_and_inert(page, facts):
         assert e["commit"] in shown and all(r["key"] in shown for r in e["runs"])
     assert not re.search(r"\bNone\b|\bnan\b|Undefined", shown)
     assert "Failed proposals" not in shown and 'class="alarm"' not in page
+
+
+def test_an_experiment_shows_how_it_used_its_machine(records):
+    trial = records.history.trials[0]
+    key = trial.telling_run.key
+    telemetry = {"gpu": HOSTILE, "utilisation": {"mean": 91.0}, "power_watts": {"mean": 300.0}}
+    hot = {**telemetry, "throttled": ["power cap", "hardware thermal slowdown"]}
+    runs = {**records.runs, key: replace(records.runs[key], telemetry=hot)}
+    samples = [Sample(float(n), 90.0 + n, 64.0 * n, throttle=0x40) for n in range(1, 5)]
+    told = sample.changed(records, runs=runs, samples={key: samples})
+    facts = build_facts(told)
+    e = facts["experiments"][0]
+    assert (e["machine"]["gpu_percent"], e["machine"]["power_watts"]) == (91.0, 300.0)
+    assert e["machine"]["samples"]["memory_mb"] == [64.0, 128.0, 192.0, 256.0]
+    assert e["wall_seconds"] == sum(r["wall_seconds"] for r in e["runs"]) > e["seconds"]
+    (flag,) = (f for f in facts["soundness"]["flags"] if f["number"] == e["number"])
+    assert flag["text"].endswith("throttled while it ran (hardware thermal slowdown)")
+    page = render_html(facts)
+    check_inert(without_scripts(page))
+    assert page.count('<svg class="spark"') == 2, "of the processor and of its memory"
+    assert "GPU 91 %, 300 W, throttled (power cap, hardware thermal slowdown)" in page
+    assert "192 MiB" not in page and "256 MiB" in page
+    assert "0 to 4 s" in page
+    assert all(other["machine"]["samples"] is None for other in facts["experiments"][1:])
 
 
 def test_same_facts_same_bytes(page, facts):

@@ -13,9 +13,9 @@ import pytest
 from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
-from ratchet.records.store import TELEMETRY
+from ratchet.records.series import SAMPLES, Sample, parse_series
 from ratchet.runs import hardware
-from ratchet.runs.hardware import Gpu, GpuSampler
+from ratchet.runs.hardware import Gpu, GpuSample, GpuSampler
 
 
 class Process(NamedTuple):
@@ -172,10 +172,6 @@ def test_a_summary_of_what_was_seen() -> None:
     assert hardware.gpu_contention(found) == "process 99 used NVIDIA H200 too"
     assert hardware.gpu_contention({**found, "foreign": []}) is None
     assert hardware.gpu_contention(None) is None
-    lines = sampler.table().splitlines()
-    assert lines[0].startswith("seconds,memory_mb,utilisation")
-    assert len(lines) == 3
-    assert ",,250," in lines[2]
 
 
 def test_memory_of_gpus_and_machine(put: Any, tmp_path: Path) -> None:
@@ -224,7 +220,7 @@ def test_the_class_of_the_hardware(put: Any, monkeypatch: Patch) -> None:
 SOURCE = """
 import os, time
 print("device", os.environ.get("CUDA_VISIBLE_DEVICES"))
-time.sleep(1.0)
+time.sleep(1.5)
 print("val: 1")
 """
 
@@ -239,7 +235,11 @@ def test_a_run_has_its_gpu_and_its_telemetry(put, tmp_path, monkeypatch, users) 
     assert "device GPU-0aaa\n" in log
     assert record.telemetry["uuid"] == "GPU-0aaa"
     assert record.telemetry["samples"] >= 1
-    assert (tmp_path / "run" / TELEMETRY).read_text().startswith("seconds,")
+    table = (tmp_path / "run" / SAMPLES).read_text()
+    samples = parse_series(Sample, table, SAMPLES)
+    assert samples and samples[0].seconds >= 1.0
+    assert (samples[0].power_watts, samples[0].gpu_percent) == (250.0, 50.0)
+    assert samples[0].memory_mb > 1 and samples[0].cpu_percent >= 0
 
 
 def test_without_a_driver_a_run_has_no_gpu(put: Any, tmp_path: Path) -> None:
@@ -247,4 +247,53 @@ def test_without_a_driver_a_run_has_no_gpu(put: Any, tmp_path: Path) -> None:
     record, log = launch(tmp_path, SOURCE, device="gpu")
     assert (record.outcome, record.telemetry) == (Outcome.OK, None)
     assert "device None\n" in log
-    assert not (tmp_path / "run" / TELEMETRY).exists()
+    (sample,) = parse_series(Sample, (tmp_path / "run" / SAMPLES).read_text(), SAMPLES)
+    assert sample.memory_mb > 1 and sample.gpu_percent is None
+
+
+def test_a_run_of_less_than_a_second_has_no_samples_even_if_an_earlier_try_had(tmp_path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / SAMPLES).write_text("seconds\n")
+    record, _ = launch(tmp_path, "print('val: 1')")
+    assert record.outcome is Outcome.OK
+    assert not (tmp_path / "run" / SAMPLES).exists()
+
+
+def look(seconds: float, load: float | None, throttle: int = 0) -> GpuSample:
+    return GpuSample(
+        seconds, 100.0 * seconds, load, 200.0, None, 50 + seconds, throttle, frozenset()
+    )
+
+
+def test_samples_join_what_the_run_used_and_what_its_gpu_did_in_the_same_time() -> None:
+    usage = [(1.0, 0.5, 20.0), (3.0, 4.5, None), (4.0, 4.4, 30.0)]
+    gpu = [look(0.5, 10), look(1.0, 30), look(1.5, None, 0x4), look(2.5, 80, 0x40), look(9, 1)]
+    first, second, third = hardware.machine_samples(usage, gpu)
+    assert first == Sample(1.0, 50.0, 20.0, 20.0, 100.0, 200.0, 51.0, None, 0)
+    assert second == Sample(3.0, 200.0, None, 80.0, 250.0, 200.0, 52.5, None, 0x44)
+    # A process that ended unseen gives no time back.
+    assert third == Sample(4.0, 0.0, 30.0)
+    assert hardware.machine_samples([], gpu) == []
+    assert hardware.throttle_names(0x44) == ["power cap", "hardware thermal slowdown"]
+
+
+def test_the_machine_is_named_with_what_a_run_may_use(put: Any, tmp_path: Path) -> None:
+    put(stand_in(H200, H200))
+    found = hardware.machine_description("gpu")
+    assert found["gpus"] == [{"name": H200, "memory_bytes": 24 * 10**9}] * 2
+    assert (found["driver"], found["cuda"]) == ("550.1", "12.4")
+    assert 0 < found["usable_threads"] <= found["threads"]
+    assert "gpus" not in hardware.machine_description("cpu")
+    words = hardware.describe_machine({**found, "cores": 8, "threads": 16, "usable_threads": 2.5})
+    assert "8 cores, 16 threads (2.5 usable)" in words
+    assert "2 × NVIDIA H200, 22 GiB, driver 550.1, CUDA up to 12.4" in words
+    assert hardware.describe_machine({}) == ""
+    quota, none = tmp_path / "quota", tmp_path / "none"
+    quota.write_text("50000 100000\n")
+    none.write_text("max 100000\n")
+    assert hardware.usable_threads((quota, none)) == 0.5
+    assert hardware.usable_threads((none, tmp_path / "missing")) >= 0.5
+    info = tmp_path / "cpuinfo"
+    info.write_text("".join(f"physical id : 0\ncore id : {n // 2}\n\n" for n in range(8)))
+    assert hardware._physical_cores(info) == 4
+    assert hardware._physical_cores(none) is None

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.commands import Patch
-from ratchet.runs.process import Meter, descendants
+from ratchet.runs.process import Meter, UsageSamples, descendants
 
 TREE = """
 import os, signal, time
@@ -84,3 +87,28 @@ def test_a_process_may_end_while_it_is_looked_at(look: str, monkeypatch: Patch) 
         assert ending.returncode == -signal.SIGKILL
         assert staying.pid in found
         staying.kill()
+
+
+@given(st.lists(st.floats(0.01, 3.0), max_size=100), st.integers(2, 20))
+def test_samples_stay_few_and_lose_neither_processor_time_nor_the_most_memory(
+    pauses: list[float], most: int
+) -> None:
+    samples, now = UsageSamples(most=most), 0.0
+    for number, pause in enumerate(pauses):
+        now += pause
+        samples.take(now, 2 * now, float(number % 7))
+    assert len(samples.rows) < most
+    times = [row[0] for row in samples.rows]
+    assert times == sorted(set(times))
+    assert all(row[1] == pytest.approx(2 * row[0], abs=0.002) for row in samples.rows)
+    if samples.rows:
+        assert now - times[-1] < 2 * samples.every_seconds + 3.0
+        until = sum(moment <= times[-1] + 1e-3 for moment in accumulate(pauses))
+        assert max(row[2] or 0.0 for row in samples.rows) == min(until - 1, 6)
+
+
+def test_a_command_without_memory_that_is_known_has_samples_all_the_same() -> None:
+    samples = UsageSamples()
+    for seconds in (0.5, 1.5, 2.1):
+        samples.take(seconds, 0.5, None)
+    assert samples.rows == [(1.5, 0.5, None), (2.1, 0.5, None)]

@@ -68,7 +68,9 @@ from ratchet.records.records import Manifest, Preset, Role
 from ratchet.records.store import read_entry
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,
+    describe_machine,
     driver_versions,
+    machine_description,
     nvml_library,
     visible_gpus,
 )
@@ -143,6 +145,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         gpus=visible_gpus(nvml, os.environ.get(VISIBLE_GPUS)),
         driver=driver,
         cuda=cuda,
+        about=describe_machine(machine_description("cpu")),
         containers={name: told[name] for name in CONTAINERS},
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
         holds={kind.value: sandbox_holds(kind) for kind in SandboxKind},

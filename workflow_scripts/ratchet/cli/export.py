@@ -50,6 +50,8 @@ from ratchet.records.confirmed import confirmed_gain, gain_sentence
 from ratchet.records.history import History, Trial
 from ratchet.records.records import Standing, Status
 from ratchet.records.results_table import table_header
+from ratchet.records.store import Store
+from ratchet.runs.throughput import seconds_of_trial, use_of_trial
 
 NAME = "ratchet export"
 _ELSEWHERE = {"number", "commit", "verdict", "mean", "memory_mb", "runs"}
@@ -460,15 +462,27 @@ def _of_session(options: argparse.Namespace) -> Sheet:
         metric=session.task.metric.name,
         direction=session.task.metric.direction.value,
         entries=tuple(
-            exported_experiment(trial, standings.get(trial.number))
+            exported_experiment(
+                trial, standings.get(trial.number), machine_fields(trial, session.store)
+            )
             for trial in (history.start, *history.judged)
         ),
         gain=confirmed_gain(confirmed) if confirmed is not None else None,
     )
 
 
-def exported_experiment(trial: Trial, standing: Standing | None = None) -> ExportedExperiment:
-    """One trial of a session, or its baseline, with ruling, runs and standing."""
+def machine_fields(trial: Trial, store: Store) -> dict[str, Any]:
+    """Seconds of all runs of a trial, and how a run of it used its machine, by name."""
+    training, wall = seconds_of_trial(trial, store)
+    use = to_json_values(use_of_trial(trial, store)) or {}
+    rates = {name: value for name, value in use.items() if not name.endswith("_seconds")}
+    return {"train_seconds": training, "wall_seconds": wall, **rates}
+
+
+def exported_experiment(
+    trial: Trial, standing: Standing | None = None, machine: Mapping[str, Any] | None = None
+) -> ExportedExperiment:
+    """One trial of a session, or its baseline, with ruling, runs, standing and machine."""
     ruling = {} if trial.ruling is None else to_json_values(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
     return ExportedExperiment(
@@ -489,6 +503,7 @@ def exported_experiment(trial: Trial, standing: Standing | None = None) -> Expor
             "hypothesis": trial.proposal.hypothesis,
             "proposer": trial.proposal.proposer,
             "memory_mb": trial.memory_mb,
+            **(machine or {}),
             "runs": to_json_values(trial.runs),
         },
     )

@@ -4,7 +4,9 @@
     ratchet runs night --top 10
     ratchet runs --failed --tsv
 
-The column `store` tells when runs were made that were found in the store.
+The column `store` tells when runs were made that were found in the store.  In a
+terminal of 100 columns, --json and --tsv there are the seconds of training and
+of all time, of an experiment's runs together.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
@@ -30,6 +32,8 @@ from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_session, chosen_session
 from ratchet.records.history import History, Trial
 from ratchet.records.records import Verdict
+from ratchet.records.store import Store
+from ratchet.runs.throughput import seconds_of_trial
 from ratchet.session import Session
 
 NAME = "ratchet runs"
@@ -41,6 +45,8 @@ _COLOURS: dict[str, str] = {
     Verdict.TAMPERED: RED,
     Verdict.GUARD_FAILED: RED,
 }
+ROOMY = 100
+"""Columns of a terminal in which a table has room for the times of runs."""
 Key = Callable[[Trial], float | None]
 SORTS: dict[str, Key] = {
     "number": lambda e: e.number,
@@ -76,8 +82,9 @@ def _run(options: argparse.Namespace) -> int:
         print_json(runs_facts(chosen, session))
     elif options.tsv:
         replayed = session.replayed
-        rows = [[_cell(value) for value in _fields(trial, replayed).values()] for trial in chosen]
-        print("\n".join("\t".join(row) for row in ([*_fields(history.start, {})], *rows)))
+        fields = [_fields(trial, replayed, session.store) for trial in (history.start, *chosen)]
+        rows = [[_cell(value) for value in each.values()] for each in fields[1:]]
+        print("\n".join("\t".join(row) for row in ([*fields[0]], *rows)))
     else:
         print("\n".join(trials_table(chosen, session, use_colour(), terminal_width())))
     return 0
@@ -89,7 +96,7 @@ def runs_facts(chosen: Sequence[Trial], session: Session) -> dict[str, Any]:
     fields = {"session": session.config.session, "metric": metric.name}
     fields["direction"] = metric.direction.value
     replayed = session.replayed
-    return {**fields, "experiments": [_fields(trial, replayed) for trial in chosen]}
+    return {**fields, "experiments": [_fields(trial, replayed, session.store) for trial in chosen]}
 
 
 def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
@@ -113,7 +120,8 @@ def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: in
     return [*best, *(trial for trial in chosen if key(trial) is None)]
 
 
-def _fields(trial: Trial, replayed: Mapping[str, str]) -> dict[str, Any]:
+def _fields(trial: Trial, replayed: Mapping[str, str], store: Store) -> dict[str, Any]:
+    training, wall = seconds_of_trial(trial, store)
     return {
         "number": trial.number,
         "round": trial.round,
@@ -124,6 +132,8 @@ def _fields(trial: Trial, replayed: Mapping[str, str]) -> dict[str, Any]:
         "confidence": trial.confidence,
         "n": len(trial.values),
         "memory_mb": trial.memory_mb,
+        "train_seconds": training,
+        "wall_seconds": wall,
         "category": one_line_label(trial.category),
         "commit": trial.commit,
         "description": one_line_label(trial.description),
@@ -147,7 +157,7 @@ def _cell(value: Any) -> str:
 def trials_table(
     chosen: Sequence[Trial], session: Session, colour: bool, width: int = WIDTH
 ) -> list[str]:
-    """Aligned lines of at most ``width`` columns."""
+    """Aligned lines of at most ``width`` columns; times of runs where there is room for them."""
     metric = one_line_label(session.task.metric.name, 12)
     deltas = [abs(e.delta) for e in chosen if e.delta]
     digits = decimals_for(min(deltas, default=None), next((e.mean for e in chosen), None))
@@ -156,8 +166,12 @@ def trials_table(
     found = [_from_store(trial, replayed) for trial in chosen]
     # Where all runs are the session's own there is nothing to say.
     shown = ("store", *(made[:16].replace("T", " ") if made else "" for made in found))
-    rows = [("#", "verdict", metric, "delta", "P", "n", "MiB", "description")]
+    timed = width >= ROOMY
+    heads = ("train s", "wall s") if timed else ()
+    rows: list[tuple[str, ...]]
+    rows = [("#", "verdict", metric, "delta", "P", "n", "MiB", *heads, "description")]
     for trial in chosen:
+        seconds = seconds_of_trial(trial, session.store) if timed else ()
         rows.append(
             (
                 str(trial.number),
@@ -167,12 +181,15 @@ def trials_table(
                 format_number(trial.confidence, 3) if trial.number else "",
                 str(len(trial.values)),
                 format_number(trial.memory_mb, 1),
+                *(format_number(each, 1) for each in seconds),
                 one_line_label(trial.description),
             )
         )
     codes = [_COLOURS.get(row[1]) if colour else None for row in rows]
     wide = [(*row[:-1], time, row[-1]) for row, time in zip(rows, shown, strict=True)]
-    lines = align_columns(wide, left=(1, 8)) if any(found) else align_columns(rows, left=(1, 7))
+    last = len(rows[0]) - 1
+    stored = any(found)
+    lines = align_columns(wide if stored else rows, left=(1, last + 1 if stored else last))
     return [coloured(cut_line(line, width), code) for line, code in zip(lines, codes, strict=True)]
 
 

@@ -33,11 +33,12 @@ from ratchet.cli.sessions import add_numbers, chosen_session, take_numbers, tria
 from ratchet.records.events import store_words
 from ratchet.records.history import History, Trial
 from ratchet.records.records import RunSummary, chance_name
+from ratchet.runs.throughput import use_of_trial, use_sentence
 from ratchet.session import Session
 
 NAME = "ratchet show"
 _INDENT = 15
-MACHINE = "The machine may be to blame"
+BLAME = "The machine may be to blame"
 AGAIN = (
     "another session runs it again, as does snakemake with --forcerun experiment (of the baseline: "
     "--forcerun baseline_run)"
@@ -76,6 +77,7 @@ def experiment_facts(trial: Trial, session: Session) -> dict[str, Any]:
         "metric": trial.mean,
         "proposal": to_json_values(trial.proposal),
         "ruling": to_json_values(trial.ruling),
+        "machine": to_json_values(use_of_trial(trial, session.store)),
         "runs": [
             {**to_json_values(run), "from_store": session.replayed.get(run.key)}
             for run in trial.runs
@@ -122,7 +124,8 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
         yield from _field("run", _one_run(run) + (f", {store_words(made)}" if made else ""))
         record = session.store.lookup(run.key) if run.value is None else None
         if record is not None and record.is_of_machine:
-            yield from _field("", f"{MACHINE} ({record.machine or record.outcome.value}); {AGAIN}")
+            yield from _field("", f"{BLAME} ({record.machine or record.outcome.value}); {AGAIN}")
+    yield from _machine(trial, session)
     if trial.number:
         yield ""
         yield from diff_lines(head_text(trial.proposal.diff, DIFF_LIMIT), colour)
@@ -135,6 +138,21 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
 def address(number: int) -> str:
     """Anchor of an experiment in its session's report."""
     return f"exp-{number}"
+
+
+def _machine(trial: Trial, session: Session) -> Iterator[str]:
+    """Times of a trial's runs, and how they used their machine."""
+    use = use_of_trial(trial, session.store)
+    if use is None:
+        return
+    each = "in each run, " if len(trial.runs) > 1 else ""
+    training = use.train_seconds
+    trained = "" if training is None else f"{format_number(training, 1)} s of training in "
+    yield from _field("time", f"{each}{trained}{format_number(use.wall_seconds, 1)} s")
+    gpu = f"{one_line_label(use.gpu, 60)}: " if use.gpu else ""
+    said = use_sentence(use)
+    if said:
+        yield from _field("machine", gpu + one_line_label(said, 400))
 
 
 def _one_run(run: RunSummary) -> str:

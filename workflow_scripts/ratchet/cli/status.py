@@ -25,7 +25,8 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import InputMissingError
+from ratchet.base.errors import InputMissingError, RatchetError
+from ratchet.base.io import read_json
 from ratchet.base.structs import asdict
 from ratchet.base.terminal import (
     GREEN,
@@ -75,6 +76,7 @@ from ratchet.runs.hardware import (
     VISIBLE_GPUS,
     GpuSample,
     allowed_gpus,
+    describe_machine,
     list_gpus,
     nvml_library,
     sample_gpu,
@@ -166,6 +168,7 @@ class View:
         self.state = SessionRunState.RUNNING
         self.goes_on = True
         self._nvml: Any | None = None
+        self.machine = ""
         self.update()
 
     def update(self) -> list[Event]:
@@ -194,7 +197,8 @@ class View:
         facts = standing_facts(self.standing, now, told, left)
         facts["session"] = self.standing.session or name
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
-        return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
+        self.machine = self.machine or _machine(self.paths)
+        return {**facts, "machine": self.machine, "disk_free_bytes": _free(root), "gpus": gpus}
 
     def _gpus(self) -> list[dict[str, Any]]:
         """Load of this machine's GPUs; none without a driver."""
@@ -211,6 +215,14 @@ class View:
                 total = None
             samples.append({**asdict(one), **values, "memory_total_mb": total})
         return samples
+
+
+def _machine(paths: SessionPaths) -> str:
+    """The machine on which a session was started, in words; empty where that is not known."""
+    try:
+        return describe_machine(read_json(paths.manifest).get("machine") or {})
+    except (RatchetError, AttributeError):
+        return ""
 
 
 def _free(root: Path) -> int | None:
@@ -261,6 +273,8 @@ def _numbers(facts: Facts) -> list[tuple[str, str]]:
     if state == "running":
         silent = facts["last_event"]["seconds_ago"]
         rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
+    if facts.get("machine"):
+        rows.append(("machine", one_line_label(facts["machine"], 240)))
     if facts.get("disk_free_bytes") is not None:
         rows.append(("disk", f"{facts['disk_free_bytes'] / 2**30:,.1f} GiB free"))
     return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in facts.get("gpus") or ()]

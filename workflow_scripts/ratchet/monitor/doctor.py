@@ -215,6 +215,7 @@ class Machine(Frozen):
     1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any,
     and ``command`` starts the session.  ``task_faults`` say what the task cannot start with:
     what each is about, and the message.  Of ``locks`` the first is the harness's own.
+    ``about`` names processor, memory and system.
     """
 
     python: tuple[int, ...]
@@ -227,6 +228,7 @@ class Machine(Frozen):
     gpus: Sequence[GpuState] = ()
     driver: str | None = None
     cuda: str | None = None
+    about: str = ""
     containers: Mapping[str, AgentTool] = field(default_factory=dict)
     isolation: str = "auto"
     faults: Mapping[str, str | None] = field(default_factory=dict)
@@ -248,7 +250,7 @@ class Machine(Frozen):
 
 def examine_machine(machine: Machine) -> list[Check]:
     """All checks, in the order in which they are to be read."""
-    parts = (_python, _tools, _locks, _disk, _task, _gpu, _isolation, _containers, _agents)
+    parts = (_about, _python, _tools, _locks, _disk, _task, _gpu, _isolation, _containers, _agents)
     return [check for part in (*parts, _length, _running) for check in part(machine)]
 
 
@@ -269,6 +271,11 @@ def conclusion(checks: Sequence[Check], command: str = START) -> str:
     count = sum(check.state is CheckState.WARNING for check in checks)
     some = f", with {count} warning{'' if count == 1 else 's'}" if count else ""
     return f"ready{some}; start with: {command}"
+
+
+def _about(machine: Machine) -> Iterator[Check]:
+    if machine.about:
+        yield ok("machine", machine.about)
 
 
 def _python(machine: Machine) -> Iterator[Check]:

@@ -626,7 +626,8 @@ class Manifest(Frozen):
     ``seed_secret_sha256`` is the digest of what the seeds of runs are drawn with, and empty
     where they are drawn without a secret.  ``remembered`` are findings of other sessions,
     each by the session's name.  ``allowed`` is the lock of the packages that candidates may
-    import beside the task's ``environment``.
+    import beside the task's ``environment``.  ``machine`` names the machine on which the session
+    was started, for readers; ``hardware`` is the class that runs must have.
     """
 
     session: str
@@ -653,8 +654,9 @@ class Manifest(Frozen):
     seed_secret_sha256: str = ""
     remembered: tuple[Fingerprint, ...] = ()
     allowed: Fingerprint | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("allowed",)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("allowed", "machine")
 
 
 class Start(Frozen):

@@ -32,11 +32,12 @@ class CurvePoint(Frozen):
 
 
 class Sample(Frozen):
-    """One look at the machine while a run lasted; ``None`` for what it does not tell.
+    """The machine since the sample before, about a second ago; ``None`` for what it does not tell.
 
     ``seconds`` have passed since the run began.  ``cpu_percent`` is the processor time of the
-    run's processes, where 100 is one core, and ``memory_mb`` their memory in MiB.  All others
-    are of the run's GPU: ``throttle`` holds NVML's bits for what slows its clock down.
+    run's processes, where 100 is one core, and ``memory_mb`` the most that they had in MiB.  All
+    others are of the run's GPU: means, the most of its memory and temperature, and in
+    ``throttle`` all of NVML's bits for what slowed its clock down.
     """
 
     seconds: float

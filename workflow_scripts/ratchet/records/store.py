@@ -43,7 +43,6 @@ LOG = "run.log"
 LOG_ASKED = "evaluation.log"
 METRICS = "metrics.json"
 SOURCE = "source"
-TELEMETRY = "telemetry.csv"
 # Beside an unfinished run: locked while the process lives that makes it.
 ALIVE = ".alive"
 
@@ -103,6 +102,17 @@ class RunRecord(Frozen):
         """Measured peak in MiB: of the GPU where one was watched, else of the processes."""
         gpu = (self.telemetry or {}).get("memory_mb")
         return self.peak_rss_mb if gpu is None else float(gpu["max"])
+
+    @property
+    def train_seconds(self) -> float | None:
+        """Training time as the run printed it, else until it asked to be evaluated.
+
+        ``None`` where it neither printed it nor asked; ``wall_seconds`` is the whole run.
+        """
+        printed = self.metrics.get("training_seconds")
+        if printed is not None or self.evaluation is None:
+            return printed
+        return self.evaluation.trained_wall_seconds
 
     @property
     def numbers(self) -> dict[str, float | None]:
@@ -205,6 +215,16 @@ class Store:
             if folder.exists():
                 self._set_aside(folder)
         return None
+
+    def recorded(self, key: str) -> RunRecord | None:
+        """Record of a finished run as it lies there, without a look at its other files.
+
+        For tables of many runs; ``None`` where it cannot be read.
+        """
+        try:
+            return from_json_values(RunRecord, read_json(self.paths.run(key) / RECORD)["record"])
+        except (InputMissingError, DataError, KeyError, TypeError):
+            return None
 
     def run(
         self, material: Mapping[str, Any], execute: Callable[[Path], RunRecord]

@@ -48,7 +48,6 @@ from ratchet.records.records import (
     Standing,
     Suggestion,
 )
-from ratchet.records.store import RunRecord
 from ratchet.records.transferred import transferred_gain
 from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
 from ratchet.report.inputs import (
@@ -59,8 +58,10 @@ from ratchet.report.inputs import (
     metric_facts,
     total_of_runs,
 )
+from ratchet.report.machine import machine_facts, throttling
 from ratchet.report.proposing import agent_calls, constant_facts, move_facts, proposer_facts
 from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
+from ratchet.runs.hardware import describe_machine
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
@@ -317,7 +318,7 @@ def _totals(records: SessionRecords) -> Facts:
     }
     runs = history.runs
     known = [records.runs[k] for k in {r.key for r in runs} if k in records.runs]
-    trained = [seconds for record in known if (seconds := train_seconds(record)) is not None]
+    trained = [seconds for record in known if (seconds := record.train_seconds) is not None]
     peaks = [record.peak_rss_mb for record in known if record.peak_rss_mb is not None]
     return {
         "device": records.device,
@@ -336,7 +337,7 @@ def _training_of_a_run(records: SessionRecords) -> float | None:
     elsewhere = {run.key for run in records.history.transfer_runs}
     keys = {run.key for run in records.history.runs} - elsewhere
     known = [records.runs[key] for key in sorted(keys) if key in records.runs]
-    trained = [seconds for record in known if (seconds := train_seconds(record)) is not None]
+    trained = [seconds for record in known if (seconds := record.train_seconds) is not None]
     return fmean(trained) if trained else None
 
 
@@ -377,6 +378,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "isolation": sorted({d.isolation for d in records.runs.values() if d.isolation}),
         "held": sorted({f"{d.isolation}: {d.holds}" for d in records.runs.values() if d.holds}),
         "hardware": to_json_values(m.hardware),
+        "machine": {**to_json_values(m.machine), "words": describe_machine(m.machine)},
         "versions": {**m.versions, **_task_python(m)},
     }
 
@@ -427,7 +429,9 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "contribution": to_json_values(records.history.contributions.get(trial.number)),
         "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
-        "seconds": total_of_runs(records, trial.runs, train_seconds),
+        "seconds": total_of_runs(records, trial.runs, lambda record: record.train_seconds),
+        "wall_seconds": total_of_runs(records, trial.runs, lambda record: record.wall_seconds),
+        "machine": machine_facts(trial, records),
         "log_tail": None if log is None else tail_text(log, LOG_LIMIT),
         "runs": [run_facts(run, records) for run in trial.runs],
     }
@@ -479,11 +483,6 @@ def measured_values(runs: Iterable[RunSummary]) -> list[float]:
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
 
 
-def train_seconds(record: RunRecord) -> float | None:
-    """Training time in seconds as the run reports it."""
-    return record.metrics.get("training_seconds")
-
-
 def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
     """One run as the report shows it."""
     record = records.runs.get(run.key)
@@ -494,7 +493,7 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "reason": one_line_label(run.reason),
         "value": run.value,
         "memory_mb": run.memory_mb,
-        "train_seconds": train_seconds(record) if record else None,
+        "train_seconds": record.train_seconds if record else None,
         "wall_seconds": record.wall_seconds if record else None,
         "machine": record.machine if record else "",
         "from_store": records.replayed.get(run.key),
@@ -619,6 +618,7 @@ def _flags(
         if e["quarantined"]:
             yield e["number"], "quarantined: larger than everything seen before"
         yield from ((e["number"], note) for note in e["notes"])
+    yield from throttling(tried)
 
 
 LANES = {

@@ -21,6 +21,7 @@ from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
 if TYPE_CHECKING:  # whoever reports a log loads no session
     from ratchet.proposers.landscape import Landscape
+    from ratchet.records.series import CurvePoint, Sample
 
 Facts = dict[str, Any]
 
@@ -71,6 +72,7 @@ class SessionRecords(Frozen, dict=True):
     are those that the judge began with.  ``landscape`` is what the measured settings of
     constants say; ``moves`` has the constants of each point of an optimiser, by the number of
     its experiment.  ``code`` is the code of the experiments, see :mod:`ratchet.report.code_table`.
+    ``curves`` and ``samples`` are those of runs that have them, by key.
     """
 
     manifest: Manifest
@@ -92,6 +94,8 @@ class SessionRecords(Frozen, dict=True):
     landscape: Landscape | None = None
     moves: Mapping[int, Sequence[Move]] = field(default_factory=dict)
     code: Facts | None = None
+    curves: Mapping[str, Sequence[CurvePoint]] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 
     @cached_property
     def replayed(self) -> Mapping[str, str]:

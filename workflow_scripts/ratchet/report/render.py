@@ -41,6 +41,7 @@ from ratchet.report.figure_style import FigureTable, Frame, Spec
 from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
 from ratchet.report.inputs import Facts
 from ratchet.report.intervals import forest_rows
+from ratchet.report.machine import sparklines
 
 Cell = tuple[str, float | int | None]
 """Text and, where the text is not what is sorted by, the number that is."""
@@ -130,6 +131,7 @@ COLUMNS = (
         worded=True, logged=False,
     ),
     Column("seconds", "Training s", True, _tenths("seconds"), logged=False),
+    Column("wall", "Wall s", False, _tenths("wall_seconds"), logged=False),
     Column("lines", "Lines ±", True, _lines, needs="lines_added"),
     Column("changes", "Changes", False, _count("changes"), needs="changes"),
     Column("round", "Round", False, _count("round"), logged=False),
@@ -553,6 +555,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         "hunks": diff_hunks,
         "remarks": lambda e: experiment_remarks(e, decimals),
         "alarm": lambda check: alarm_remark(check, decimals),
+        "sparklines": sparklines,
         "cells": lambda e: column_cells(e, decimals, chosen),
     }
     return fill_page(

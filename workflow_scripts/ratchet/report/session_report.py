@@ -13,6 +13,7 @@ from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import CallOutcome
 from ratchet.records.records import Manifest
+from ratchet.records.series import read_curve, read_samples
 from ratchet.report.code_table import code_table
 from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Facts, Integrity, Move, Recipe, SessionRecords
@@ -60,6 +61,8 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         landscape=session_landscape(session, history, predict=False),
         moves=dict(_moves(session, history)),
         code=_code(session, history),
+        curves={key: read_curve(session.store, key) for key in runs},
+        samples={key: read_samples(session.store, key) for key in runs},
     )
 
 

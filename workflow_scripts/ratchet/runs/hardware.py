@@ -11,11 +11,13 @@ import errno
 import fcntl
 import functools
 import importlib
+import operator
 import os
 import platform
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from ratchet.base.errors import NEW_SESSION, FixedInputChangedError, OtherHardwareError
 from ratchet.base.structs import Frozen, Struct, field
 from ratchet.records.records import Manifest
+from ratchet.records.series import Sample
+from ratchet.runs.sandbox.cgroups import own_cgroup
 from ratchet.task.task import GB
 
 if TYPE_CHECKING:
@@ -239,7 +243,7 @@ class GpuSampler(Struct, dict=True):
 
     def __post_init__(self) -> None:
         self._handle = self.nvml.nvmlDeviceGetHandleByIndex(self.gpu.index)
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         self._before = sample_gpu(self.nvml, self._handle, 0.0).processes
         self._own: set[int] = set()
         self._stop = threading.Event()
@@ -261,7 +265,7 @@ class GpuSampler(Struct, dict=True):
         """Look once; what cannot be read is left out."""
         # Asked for before and after: a process may start or end meanwhile.
         self._own |= set(self.own())
-        self.samples.append(sample_gpu(self.nvml, self._handle, time.monotonic() - self._began))
+        self.samples.append(sample_gpu(self.nvml, self._handle, time.monotonic() - self.began))
         self._own |= set(self.own())
 
     def summary(self) -> dict[str, Any]:
@@ -277,19 +281,9 @@ class GpuSampler(Struct, dict=True):
             **{
                 name: _range([getattr(s, name) for s in self.samples]) for name in GpuSample.NUMBERS
             },
-            "throttled": [name for bit, name in THROTTLE_REASONS.items() if reasons & bit],
+            "throttled": throttle_names(reasons),
             "foreign": foreign_processes(self._before, during, self._own),
         }
-
-    def table(self) -> str:
-        """All samples as comma-separated values."""
-        lines = [",".join(("seconds", *GpuSample.NUMBERS, "throttle", "processes"))]
-        for sample in self.samples:
-            values = [getattr(sample, name) for name in GpuSample.NUMBERS]
-            cells = ["" if value is None else f"{value:g}" for value in values]
-            row = (f"{sample.seconds:g}", *cells, str(sample.throttle), str(len(sample.processes)))
-            lines.append(",".join(row))
-        return "\n".join(lines) + "\n"
 
 
 def _range(values: Sequence[float | None]) -> dict[str, float] | None:
@@ -298,6 +292,54 @@ def _range(values: Sequence[float | None]) -> dict[str, float] | None:
         return None
     mean = sum(known) / len(known)
     return {"min": min(known), "mean": round(mean, 3), "max": max(known)}
+
+
+Usage = tuple[float, float, float | None]
+"""Seconds since a run began, its CPU seconds until then, its memory in MiB since the last row."""
+
+
+def machine_samples(usage: Sequence[Usage], gpu: Sequence[GpuSample] = ()) -> list[Sample]:
+    """Series of a run's machine, a sample for each row of its usage.
+
+    The samples of its GPU, if it has one, are in the same time, and in order.
+    """
+    found, left = [], 0
+    before: Usage = (0.0, 0.0, None)
+    for row in usage:
+        seconds, cpu_seconds, memory = row
+        lasted = seconds - before[0]
+        end = left
+        while end < len(gpu) and gpu[end].seconds <= seconds:
+            end += 1
+        share = max(0.0, cpu_seconds - before[1]) / lasted if lasted > 0 else None
+        during = _gpu_values(gpu[left:end])
+        found.append(Sample(seconds, None if share is None else 100 * share, memory, **during))
+        before, left = row, end
+    return found
+
+
+def _gpu_values(samples: Sequence[GpuSample]) -> dict[str, Any]:
+    """Fields of a sample from all looks at a GPU in its time; none without a look."""
+    if not samples:
+        return {}
+    ranges = {name: _range([getattr(s, name) for s in samples]) for name in GpuSample.NUMBERS}
+    taken = {
+        "gpu_percent": ("utilisation", "mean"),
+        "gpu_memory_mb": ("memory_mb", "max"),
+        "power_watts": ("power_watts", "mean"),
+        "temperature_c": ("temperature_c", "max"),
+        "sm_clock_mhz": ("sm_clock_mhz", "mean"),
+    }
+    values = {
+        n: None if (r := ranges[of]) is None else r[which] for n, (of, which) in taken.items()
+    }
+    throttle = functools.reduce(operator.or_, (sample.throttle for sample in samples))
+    return {**values, "throttle": throttle}
+
+
+def throttle_names(bits: int) -> list[str]:
+    """What slowed a GPU's clock down, in words."""
+    return [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
 
 
 def gpu_contention(telemetry: Mapping[str, Any] | None) -> str | None:
@@ -413,6 +455,89 @@ def _cpu_model() -> str:
         if key.strip() in ("model name", "Model", "cpu model"):
             return " ".join(value.split())
     return platform.machine()
+
+
+CPU_LIMITS = (Path("/sys/fs/cgroup/cpu.max"),)
+"""Where containers state how much of the processors they may use, cgroup version 2."""
+
+
+def machine_description(device: str) -> dict[str, Any]:
+    """Names and sizes of this machine: processor, memory, system and, for ``gpu``, its GPUs.
+
+    For readers alone: nothing of it is part of a run's key.  What is not known is left out.
+    """
+    found: dict[str, Any] = {
+        "cpu": _cpu_model(),
+        "cores": _physical_cores(),
+        "threads": os.cpu_count(),
+        "usable_threads": usable_threads(),
+        "memory_bytes": ram_bytes(),
+        "system": _system_name(),
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
+    nvml = nvml_library() if device == "gpu" else None
+    if nvml is not None:
+        states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
+        found["gpus"] = [{"name": s.name, "memory_bytes": s.total_bytes} for s in states]
+        found["driver"], found["cuda"] = driver_versions(nvml)
+    return {name: value for name, value in found.items() if value}
+
+
+def describe_machine(machine: Mapping[str, Any]) -> str:
+    """A :func:`machine_description` in one line; empty for an empty one."""
+    parts, cores, threads = [machine.get("cpu")], machine.get("cores"), machine.get("threads")
+    usable = machine.get("usable_threads")
+    if threads:
+        counted = f"{cores} cores, {threads} threads" if cores else f"{threads} threads"
+        parts.append(f"{counted} ({usable:g} usable)" if usable and usable < threads else counted)
+    if machine.get("memory_bytes"):
+        parts.append(f"{_gib(machine['memory_bytes'])} of memory")
+    for (name, size), count in Counter(
+        (gpu.get("name"), gpu.get("memory_bytes")) for gpu in machine.get("gpus") or ()
+    ).items():
+        parts.append(f"{f'{count} × ' if count > 1 else ''}{name}")
+        parts += [_gib(size)] if size else []
+    parts += [f"driver {machine['driver']}"] if machine.get("driver") else []
+    parts += [f"CUDA up to {machine['cuda']}"] if machine.get("cuda") else []
+    parts += [machine.get("system"), machine.get("kernel")]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.0f} GiB"
+
+
+def usable_threads(limits: Sequence[Path] = CPU_LIMITS) -> float:
+    """Hardware threads that this process may use: by its affinity and its container's share."""
+    try:
+        found: float = len(os.sched_getaffinity(0))
+    except AttributeError:
+        found = os.cpu_count() or 1
+    own = own_cgroup()
+    for path in (*limits, *([own / "cpu.max"] if own else [])):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = path.read_text().split()
+            found = min(found, int(quota) / int(period))  # `max` is no number and no limit
+    return found
+
+
+def _physical_cores(path: Path = Path("/proc/cpuinfo")) -> int | None:
+    """Cores of all processors; ``None`` where the kernel does not tell."""
+    found, place = set(), {"physical id": "", "core id": ""}
+    with contextlib.suppress(OSError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in place:
+                place[key.strip()] = value.strip()
+            elif not line.strip() and place["core id"]:
+                found.add(tuple(place.values()))
+    return len(found) or None
+
+
+def _system_name() -> str | None:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    return None
 
 
 def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) -> None:

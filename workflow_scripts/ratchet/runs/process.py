@@ -43,6 +43,7 @@ class Command:
         self.spared = spared
         self.meter = Meter()
         self.peak_mb = 0.0
+        self.memory_mb: float | None = None
         self.before = 0.0
         self.group: ControlGroup | None = None
         self.child: subprocess.Popen[bytes]
@@ -115,7 +116,8 @@ class Command:
         living = self._living()
         # Two that only wait for the command are copies of this process.
         own = [self.child.pid, *_children(self.child.pid)] if self.order.get("mounts") else []
-        self.peak_mb = max(self.peak_mb, resident_mb(pid for pid in living if pid not in own))
+        self.memory_mb = resident_mb(pid for pid in living if pid not in own)
+        self.peak_mb = max(self.peak_mb, self.memory_mb)
         return max(self.meter.read(living), self.group.cpu_seconds() if self.group else 0.0)
 
     def terminate(self) -> None:
@@ -344,6 +346,43 @@ class Meter:
         self.lost += max(0.0, ended - handed_on)
         self._last = now
         return self.lost + sum(sum(used) for used in now.values())
+
+
+class UsageSamples:
+    """CPU seconds and memory of a command about once a second, and less often in long runs.
+
+    ``rows`` hold seconds since its start, CPU seconds until then, and the most memory in MiB
+    since the row before.  Of ``most`` rows every second one goes, so that what is left tells of
+    all the time.
+    """
+
+    def __init__(self, every_seconds: float = 1.0, most: int = 600) -> None:
+        self.every_seconds = every_seconds
+        self.most = most
+        self.rows: list[tuple[float, float, float | None]] = []
+        self._due = every_seconds
+        self._memory: float | None = None
+
+    def take(self, seconds: float, cpu_seconds: float, memory_mb: float | None) -> None:
+        """Take a measurement, which becomes a row if one is due."""
+        self._memory = _most(self._memory, memory_mb)
+        if seconds < self._due:
+            return
+        memory = None if self._memory is None else round(self._memory, 1)
+        self.rows.append((round(seconds, 3), round(cpu_seconds, 3), memory))
+        self._memory = None
+        if len(self.rows) >= self.most:
+            odd = len(self.rows) % 2
+            pairs = zip(self.rows[odd::2], self.rows[odd + 1 :: 2], strict=True)
+            thinned = [(*later[:2], _most(earlier[2], later[2])) for earlier, later in pairs]
+            self.rows = [*self.rows[:odd], *thinned]
+            self.every_seconds *= 2
+        # Not late by the length of each look, and none at once after a long one.
+        self._due = max(self._due, seconds - self.every_seconds / 2) + self.every_seconds
+
+
+def _most(first: float | None, second: float | None) -> float | None:
+    return max((each for each in (first, second) if each is not None), default=None)
 
 
 def _times(pid: int) -> tuple[tuple[int, str], tuple[float, float]]:

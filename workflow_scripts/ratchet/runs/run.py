@@ -23,8 +23,16 @@ from typing import Any
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
 from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen, asdict, replace
-from ratchet.records.store import LOG, LOG_ASKED, SOURCE, TELEMETRY, RunRecord, Store
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
+from ratchet.records.series import SAMPLES, series_table
+from ratchet.records.store import LOG, LOG_ASKED, SOURCE, RunRecord, Store
+from ratchet.runs.hardware import (
+    VISIBLE_GPUS,
+    GpuSampler,
+    gpu_model_of,
+    lease_gpu,
+    machine_samples,
+    nvml_library,
+)
 from ratchet.runs.outcome import run_record
 from ratchet.runs.probe import Watch, wait_for_quiet
 from ratchet.runs.process import descendants
@@ -126,7 +134,10 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> di
 
 
 def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
-    """Answer of the supervisor for one execution, with the telemetry of its GPU."""
+    """Answer of the supervisor for one execution, with the telemetry of its GPU.
+
+    Leaves the samples of its machine in ``folder``.
+    """
     spec, variables = space.spec, space.environment()
     order = {
         **_start(space, variables),
@@ -143,9 +154,14 @@ def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
     if spec.evaluator:
         order["evaluator"] = _evaluator_order(space)
     if spec.device == "gpu":
-        answer = _supervise_on_gpu(order, folder / TELEMETRY, gpu_model_of(spec.hardware))
+        answer = _supervise_on_gpu(order, gpu_model_of(spec.hardware))
     else:
         answer = _supervise(order)
+    # An earlier try may have left some.
+    (folder / SAMPLES).unlink(missing_ok=True)
+    samples = machine_samples(answer.get("samples", ()), answer.pop("gpu_samples", ()))
+    if samples:
+        write_below(folder / SAMPLES, series_table(samples).encode())
     if spec.evaluator:
         _check_evaluator(spec, answer, space.evaluator)
     return answer
@@ -204,8 +220,11 @@ def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> 
     )
 
 
-def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None) -> dict[str, Any]:
-    """Answer of the supervisor for a run with a GPU of its own, where there is one."""
+def _supervise_on_gpu(order: dict[str, Any], model: str | None) -> dict[str, Any]:
+    """Answer of the supervisor for a run with a GPU of its own, where there is one.
+
+    Beside it the samples of the GPU, and what they come to.
+    """
     nvml = nvml_library()
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
@@ -219,8 +238,9 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
             GpuSampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,
         ):
             answer = _answer(process, order)
-        write_below(telemetry, sampler.table().encode())
-        return {**answer, "telemetry": sampler.summary()}
+        late = sampler.began - answer.get("began", sampler.began)
+        taken = [replace(each, seconds=each.seconds + late) for each in sampler.samples]
+        return {**answer, "telemetry": sampler.summary(), "gpu_samples": taken}
 
 
 def _supervise(order: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,13 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))  # noqa: PTH120
 
 from ratchet.runs.evaluator import VARIABLE, Evaluator
-from ratchet.runs.process import Command, adopt_orphans, keep_others_out, kill_descendants
+from ratchet.runs.process import (
+    Command,
+    UsageSamples,
+    adopt_orphans,
+    keep_others_out,
+    kill_descendants,
+)
 from ratchet.runs.sandbox.container_rpc import ContainerCommand, ContainerError
 
 # Between TERM and KILL: enough to flush a log, too short to train on.
@@ -107,6 +113,7 @@ class Watch:
         self.began = 0.0
         self.killed_before = 0
         self.final: dict[str, float] = {}
+        self.samples = UsageSamples()
         self.timed_out = False
         self.abandoned = False
 
@@ -164,6 +171,9 @@ class Watch:
             **self.final,
             "outside": found.get("outside") or self.outside(found["code"]),
             "evaluation": evaluation,
+            # The clock is the same in all processes of a machine.
+            "began": self.began,
+            "samples": self.samples.rows,
         }
 
     def outside(self, code: int) -> str:
@@ -201,7 +211,8 @@ class Watch:
                 for key, _ in events:
                     if not key.data():
                         ready.unregister(key.fileobj)
-                self.command.used()
+                used = self.command.used()
+                self.samples.take(time.monotonic() - self.began, used, self.command.memory_mb)
                 if events:
                     # A flood of output must not make sampling the work.
                     time.sleep(0.005)

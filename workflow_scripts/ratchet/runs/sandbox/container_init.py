@@ -150,7 +150,7 @@ class ContainerRun:
             self.command.kill()
         elif question == "used":
             used = {"cpu_seconds": self.command.used(), "peak_rss_mb": self.command.peak_mb}
-            self.say({"event": "used", **used})
+            self.say({"event": "used", **used, "memory_mb": self.command.memory_mb})
         else:
             if not self.told:
                 self.command.kill()

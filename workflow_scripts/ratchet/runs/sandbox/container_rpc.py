@@ -191,6 +191,12 @@ class ContainerCommand:
         self.last = self._ask("used") or self.last
         return float(self.last["cpu_seconds"])
 
+    @property
+    def memory_mb(self) -> float | None:
+        """Memory at the last look in MiB; ``None`` from an image that does not tell."""
+        found = self.last.get("memory_mb")
+        return None if found is None else float(found)
+
     def terminate(self) -> None:
         """Ask all its processes to end."""
         self._say({"do": "terminate"})
