@@ -39,15 +39,15 @@ def throttling(tried: Sequence[Facts]) -> Iterator[tuple[int | None, str]]:
             yield e["number"], f"the GPU was throttled while it ran ({', '.join(reasons)})"
 
 
-# Field of a sample, name, unit and decimals; where the axis ends at least.
+# Field of a sample, its name and unit, and where its axis ends at least.
 _ROWS = (
-    ("cpu_percent", "CPU, of one core", "%", 0, 100.0),
-    ("memory_mb", "Memory", "MiB", 0, 0.0),
-    ("gpu_percent", "GPU", "%", 0, 100.0),
-    ("gpu_memory_mb", "GPU memory", "MiB", 0, 0.0),
-    ("power_watts", "GPU power", "W", 0, 0.0),
-    ("temperature_c", "GPU temperature", "°C", 0, 100.0),
-    ("sm_clock_mhz", "GPU clock", "MHz", 0, 0.0),
+    ("cpu_percent", "CPU, % of one core", 100.0),
+    ("memory_mb", "Memory, MiB", 0.0),
+    ("gpu_percent", "GPU, %", 100.0),
+    ("gpu_memory_mb", "GPU memory, MiB", 0.0),
+    ("power_watts", "GPU power, W", 0.0),
+    ("temperature_c", "GPU temperature, °C", 100.0),
+    ("sm_clock_mhz", "GPU clock, MHz", 0.0),
 )
 SPARK_WIDTH, SPARK_HEIGHT = 160, 26
 """Size of a small drawing in pixels."""
@@ -57,7 +57,7 @@ def sparklines(machine: Facts) -> list[Facts]:
     """A row for each series of an experiment: its name, its drawing, its mean and its most."""
     samples = machine["samples"] or {}
     found = []
-    for field, name, unit, decimals, least in _ROWS:
+    for field, name, least in _ROWS:
         values = samples.get(field, ())
         known = [value for value in values if value is not None]
         if known:
@@ -66,8 +66,8 @@ def sparklines(machine: Facts) -> list[Facts]:
                 {
                     "name": name,
                     "drawing": _spark(samples["seconds"], values, max(most, least)),
-                    "mean": f"{format_number(mean, decimals)} {unit}",
-                    "most": f"{format_number(most, decimals)} {unit}",
+                    "mean": format_number(mean, 0),
+                    "most": format_number(most, 0),
                 }
             )
     return found
@@ -86,6 +86,7 @@ def _spark(seconds: Sequence[float], values: Sequence[float | None], top: float)
         path += f"{'L' if draws else 'M'}{x:.1f} {y:.1f}"
         draws = True
     return Markup(
-        '<svg class="spark" viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true">'
+        '<svg class="spark" viewBox="0 0 {} {}" width="{}" height="{}" '
+        'preserveAspectRatio="none" aria-hidden="true">'
         '<path d="{}"/></svg>'
     ).format(width, height, width, height, path)
