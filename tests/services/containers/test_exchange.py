@@ -23,6 +23,7 @@ from helpers.commands import Patch
 from helpers.run_plans import plan, processes_named, store
 from ratchet.base.errors import ConfigError, StoreError
 from ratchet.records.records import Outcome
+from ratchet.records.series import SAMPLES, Sample, parse_series
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox import sandbox
@@ -130,10 +131,13 @@ def test_time_and_memory_are_measured_inside(exchange: Path, tmp_path: Path) -> 
 import time
 block = bytearray(b"x" * 80_000_000)
 while time.process_time() < 0.7: pass
+time.sleep(1.0)
 print("val: 1")
 """
     record, _ = run(tmp_path, source)
     assert 0.6 < record.cpu_seconds < 3.0
+    samples = parse_series(Sample, (tmp_path / "run" / SAMPLES).read_text(), SAMPLES)
+    assert 80 < max(sample.memory_mb or 0.0 for sample in samples) < 300
     assert record.peak_rss_mb is not None
     assert 80 < record.peak_rss_mb < 300
 
