@@ -240,7 +240,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         inputs = (options.results, options.replicates)
         may_write(options.html, options.force, inputs, "--html")
-    every, facts, notes = _audited(options)
+    every, facts, notes = audited(options)
     code = 0
     if options.run:
         found = _again(options, every, facts, notes)
@@ -280,7 +280,7 @@ def _again(
     return found, exit_code(found["reruns"])
 
 
-def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[str]]:
+def audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[str]]:
     """The experiments of the log, what it says of its kept changes, and what was assumed."""
     name = one_line(str(options.results))
     every, _ = read_log(options)

@@ -226,6 +226,16 @@ class Store:
         except (InputMissingError, DataError, KeyError, TypeError):
             return None
 
+    def peek(self, key: str) -> RunRecord | None:
+        """A finished run, verified file by file; ``None`` if there is none, or a damaged one.
+
+        Nothing is moved: for those who only read.
+        """
+        try:
+            return self._verified(self.paths.run(key), key)
+        except DamagedError:
+            return None
+
     def run(
         self, material: Mapping[str, Any], execute: Callable[[Path], RunRecord]
     ) -> tuple[str, RunRecord, bool]:

@@ -76,7 +76,7 @@ def build_facts(records: SessionRecords) -> Facts:
     """All facts of a session, finished or not, as JSON values."""
     history = records.history
     baseline = _baseline(records)
-    noise = _noise(history, baseline)
+    noise = noise_facts(history, baseline)
     tried = [_experiment(trial, records) for trial in history.trials]
     checks = _remeasurements(history)
     totals = _totals(records)
@@ -102,7 +102,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "experiments": tried,
         "counts": _counts(tried, history),
         "best": _best(history),
-        "incumbents": _incumbents(history, baseline),
+        "incumbents": incumbent_facts(history, baseline),
         "remeasurements": checks,
         "seeds": more_seeds(noise["sd"], _training_of_a_run(records), tried),
         "strict": strict_keeps(tried, sign),
@@ -143,7 +143,11 @@ def _baseline(records: SessionRecords) -> Facts:
 
 
 def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
-    """Runs of one code: number, values, mean, standard deviation, and each of them."""
+    return {**replicate_facts(runs), "runs": [run_facts(run, records) for run in runs]}
+
+
+def replicate_facts(runs: Sequence[RunSummary]) -> Facts:
+    """Runs of one code: number, values, mean and standard deviation."""
     values = measured_values(runs)
     return {
         "n": len(values),
@@ -151,11 +155,10 @@ def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
         "values": values,
         "mean": fmean(values) if values else None,
         "sd": stdev(values) if len(values) > 1 else None,
-        "runs": [run_facts(run, records) for run in runs],
     }
 
 
-def _noise(history: History, baseline: Facts) -> Facts:
+def noise_facts(history: History, baseline: Facts) -> Facts:
     """The judge's last noise floor, or else the spread of the baseline; unknown without either."""
     if history.seed_effect is SeedEffect.NONE:
         return {"sd": None, "low": None, "high": None, "from": NO_SEED_EFFECT}
@@ -218,7 +221,7 @@ def _best(history: History) -> Facts | None:
     return {"number": held.number, "value": held.measured, "estimate": held.mean, "sd": held.sd}
 
 
-def _incumbents(history: History, baseline: Facts) -> list[Facts]:
+def incumbent_facts(history: History, baseline: Facts) -> list[Facts]:
     """Belief about the incumbent, and the experiment from which on it held.
 
     Without an sd where the seed has no effect.

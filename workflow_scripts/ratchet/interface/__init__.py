@@ -1,0 +1,1 @@
+"""Interface for Python: sessions and logs as typed objects and data frames."""
