@@ -34,7 +34,8 @@ from random import Random
 from typing import Any, NamedTuple
 from unittest import mock
 
-from helpers import DATA, REPO, load_task
+from helpers import BYTELM, DATA, FAKE, REPO, load_task
+from helpers.boxes import Box, make_box
 from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.records.events import Journal
 from ratchet.records.records import Outcome, Pace, Role
@@ -194,6 +195,24 @@ class Recorded:
             return self.rows[frozenset({next(e for e in edits if self._fails(e))})][0], None
         alike = self.rows.get(edits) or self.rows[frozenset({min(edits)})]
         return draw.choice(alike), mean + draw.choice(self._noise)
+
+
+def play_fake(box: Box) -> Box:
+    """The box with its session of the fake task played."""
+    table = Recorded.load("fake", FAKE)
+    box.backend, box.clock = table, table.clock
+    box.play()
+    return box
+
+
+def play_default(path: Path, memorized: Mapping[str, float], **settings: object) -> Box:
+    """A session of the default task whose training is looked up."""
+    box = make_box(path, task=str(BYTELM), rounds=8, budget_steps=40, seed=3, **settings)
+    table = Recorded.load("bytelm", BYTELM)
+    table.memorized = memorized
+    box.backend, box.clock = table, table.clock
+    box.play(confirm_replicates=3, certify=True)
+    return box
 
 
 def _moved(

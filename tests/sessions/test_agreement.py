@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from helpers import FAKE
 from helpers.autojudge_logs import answer, printed
-from helpers.boxes import Box, make_box
+from helpers.boxes import Box
 from helpers.commands import Capsys
 from helpers.pages import Page
-from helpers.recorded import Recorded
-from helpers.shared import shared_box
 from ratchet.cli.sessions import session_of
 from ratchet.proposers.program_md import next_version
 from ratchet.proposers.prompts import BRIEF, TRIED, agent_papers
@@ -22,16 +19,6 @@ from ratchet.records.history import History
 CONFIG = ["task=tasks/fake", "rounds=12", "budget_steps=5", "memory_price=0.2"]
 FIELDS = ("confidence", "delta", "gain", "verdict")
 Known = dict[int, dict[str, Any]]
-
-
-@shared_box
-def charged(path: Path) -> Box:
-    """Twelve rounds in which memory has a price, so that it decides about some."""
-    box = make_box(path, task="tasks/fake", rounds=12, memory_price=0.2)
-    table = Recorded.load("fake", FAKE)
-    box.backend, box.clock = table, table.clock
-    box.play()
-    return box
 
 
 @pytest.fixture

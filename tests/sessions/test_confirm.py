@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from helpers import BYTELM
 from helpers.autojudge_logs import call, printed
 from helpers.boxes import Box, make_box
 from helpers.commands import Capsys
-from helpers.recorded import Recorded
+from helpers.recorded import Recorded, play_default
 from helpers.shared import shared_box
 from ratchet.base.structs import replace
 from ratchet.records.store import RunRecord, Store
@@ -20,26 +19,10 @@ from ratchet.runs.spec import RunSpec
 CHEAT = "no-hidden-bias"
 
 
-def play(path: Path, memorized: Mapping[str, float], **settings: object) -> Box:
-    """A session of the default task whose training is looked up."""
-    box = make_box(path, task=str(BYTELM), rounds=8, budget_steps=40, seed=3, **settings)
-    table = Recorded.load("bytelm", BYTELM)
-    table.memorized = memorized
-    box.backend, box.clock = table, table.clock
-    box.play(confirm_replicates=3, certify=True)
-    return box
-
-
-@shared_box
-def honest(path: Path) -> Box:
-    """A session whose gain is as large on unseen data."""
-    return play(path, {})
-
-
 @shared_box
 def cheated(path: Path) -> Box:
     """A session with an edit that knows the data of the search."""
-    return play(path, {CHEAT: 2.0})
+    return play_default(path, {CHEAT: 2.0})
 
 
 def test_the_gain_on_unseen_data_is_the_headline(honest: Box) -> None:
@@ -144,7 +127,7 @@ def test_a_champion_without_a_value_on_unseen_data_is_not_confirmed(tmp_path: Pa
 
 
 def test_a_replay_confirms_the_same(honest: Box, tmp_path: Path) -> None:
-    again = play(tmp_path / "again", {})
+    again = play_default(tmp_path / "again", {})
     assert again.json("confirm.json") == honest.json("confirm.json")
 
 

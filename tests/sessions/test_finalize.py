@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from helpers import FAKE, REPO
-from helpers.boxes import Box, git, make_box
+from helpers.boxes import Box, git
 from helpers.commands import Capsys
 from helpers.recorded import Recorded
 from helpers.repositories import make_cache, make_clone, state
-from helpers.shared import copied, shared_box
+from helpers.shared import copied
 from ratchet.cli.finalize import main
 from ratchet.cli.verify import main as verify
 
@@ -24,16 +24,6 @@ def backed(box: Box) -> Recorded:
     table = Recorded.load("fake", FAKE)
     box.backend, box.clock = table, table.clock
     return table
-
-
-@shared_box
-def certified(path: Path) -> Box:
-    """A session of some ten rounds, whose kept changes were certified."""
-    box = make_box(path, task="tasks/fake", rounds=12, certify=True)
-    backed(box)
-    box.play()
-    box.backend = None
-    return box
 
 
 @pytest.fixture

@@ -317,6 +317,12 @@ def test_the_graph_of_rules_is_that_of_snakemake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: block.place
 )
-def test_python_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_runs(
+    block: Block,
+    finished: Box,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(finished.path)
     exec(compile(block.text, block.place, "exec"), {})
     assert capsys.readouterr().out

@@ -1,5 +1,6 @@
 """What the files around containers promise; no engine needed."""
 
+import json
 import re
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def test_the_development_container_builds_this_dockerfile() -> None:
     # Worktrees hold absolute paths.
     assert f"target={found['workspaceFolder']}," in found["workspaceMount"]
     assert found["containerEnv"]["ENVS"] in found["mounts"][0]
+
+
+def test_the_notebook_has_its_kernel_in_the_development_container() -> None:
+    editor = devcontainer()["customizations"]["vscode"]
+    assert "ms-toolsai.jupyter" in editor["extensions"]
+    place = editor["settings"]["python.defaultInterpreterPath"].split("/")[-3]
+    assert (place, "env-dev" in devcontainer()["updateContentCommand"]) == (".venv-dev", True)
+    locked = (REPO / "envs" / "dev.lock").read_text()
+    kernel = json.loads((REPO / "docs" / "analysis.ipynb").read_text())["metadata"]["kernelspec"]
+    assert kernel["name"] == "python3"
+    for name in ("ipykernel", "matplotlib", "pandas"):
+        assert re.search(rf"^{name}==", locked, re.MULTILINE), name
 
 
 def test_uv_has_the_locked_version_and_hashes() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from math import fsum
@@ -125,18 +126,18 @@ class Run(Frozen, dict=True):
 
     def log(self) -> str:
         """What the run printed, without colours and control characters; empty if it is lost."""
-        path = self.session.prepared.log_path(self.key)
+        path = self.session._prepared.log_path(self.key)
         return clean_text(path.read_text("utf-8", errors="replace")) if path.is_file() else ""
 
     @cached_property
     def curve(self) -> Curve:
         """Its training loss, step by step; without points if it printed none."""
-        return Curve(self, tuple(read_curve(self.session.prepared.store, self.key)))
+        return Curve(self, tuple(read_curve(self.session._prepared.store, self.key)))
 
     @cached_property
     def samples(self) -> Samples:
         """What its machine did meanwhile; without points if nothing was recorded."""
-        return Samples(self, tuple(read_samples(self.session.prepared.store, self.key)))
+        return Samples(self, tuple(read_samples(self.session._prepared.store, self.key)))
 
 
 class Curve(Frozen):
@@ -220,7 +221,7 @@ class Experiment(Frozen, dict=True):
     commit: str
     source: str
     constants: Mapping[str, str]
-    trial: Trial
+    _trial: Trial
 
     def __repr__(self) -> str:
         return f"Experiment({self.number}, {self.description!r}, {self.verdict}, {self.value})"
@@ -237,11 +238,11 @@ class Experiment(Frozen, dict=True):
 
     def files(self) -> dict[str, str]:
         """Its mutable files as text, by name."""
-        return self.session.prepared.texts(self.trial.files)
+        return self.session._prepared.texts(self._trial.files)
 
     def diff(self) -> str:
         """Unified diff of its edit, without control characters; empty for the baseline."""
-        return clean_text(self.trial.proposal.diff)
+        return clean_text(self._trial.proposal.diff)
 
 
 class GainInterval(Frozen):
@@ -278,7 +279,7 @@ class Champion(Frozen):
     data: str | None
     search: GainInterval | None
     unseen: GainInterval | None
-    held: Incumbent
+    _held: Incumbent
 
     def __repr__(self) -> str:
         return f"Champion({self.number}, {self.value}, standing={self.standing}, gain={self.gain})"
@@ -291,7 +292,7 @@ class Champion(Frozen):
     @property
     def contributions(self) -> Numbered[Contribution]:
         """What each kept change adds by fresh runs; empty where nothing was certified."""
-        return Numbered(Contribution, self.session.history.contributions.values())
+        return Numbered(Contribution, self.session._history.contributions.values())
 
     @property
     def runs(self) -> Runs:
@@ -302,11 +303,11 @@ class Champion(Frozen):
 
     def files(self) -> dict[str, str]:
         """Its mutable files as text, by name, without what the certification took out."""
-        return self.session.prepared.texts(self.held.files)
+        return self.session._prepared.texts(self._held.files)
 
     def diff(self) -> str:
         """Unified diff from the baseline to it, without control characters."""
-        prepared = self.session.prepared
+        prepared = self.session._prepared
         text, _, _ = unified_diff(prepared.texts(prepared.baseline_files), self.files())
         return clean_text(text)
 
@@ -345,25 +346,25 @@ class Session(Frozen, dict=True):
     rounds: int
     finished: bool
     settings: Mapping[str, Any]
-    prepared: PreparedSession
-    history: History
+    _prepared: PreparedSession
+    _history: History
 
     def __repr__(self) -> str:
-        kept = len(self.history.kept)
-        what = f"{len(self.history.judged)} experiments of {self.task}, {kept} kept"
+        kept = len(self._history.kept)
+        what = f"{len(self._history.judged)} experiments of {self.task}, {kept} kept"
         return f"Session({self.name!r}: {what}, {self.metric} from {self.baseline})"
 
     @cached_property
-    def records(self) -> Mapping[str, RunRecord]:
+    def _records(self) -> Mapping[str, RunRecord]:
         """Runs as the store keeps them, by key; damaged ones and lost ones are not there."""
-        keys = dict.fromkeys(run.key for *_, run in _used_runs(self.history))
-        peek = self.prepared.store.peek
+        keys = dict.fromkeys(run.key for *_, run in _used_runs(self._history))
+        peek = self._prepared.store.peek
         return {key: found for key in keys if (found := peek(key)) is not None}
 
     @cached_property
     def experiments(self) -> Numbered[Experiment]:
         """The baseline, as number 0, and all proposals in order, judged or not."""
-        trials = (self.history.start, *self.history.trials)
+        trials = (self._history.start, *self._history.trials)
         return Numbered(Experiment, (_experiment(self, trial) for trial in trials))
 
     def experiment(self, number: int) -> Experiment:
@@ -384,7 +385,7 @@ class Session(Frozen, dict=True):
         """All runs that something was decided from, by phase."""
         counts: dict[tuple[str, int | None], int] = {}
         made = []
-        for used in _used_runs(self.history):
+        for used in _used_runs(self._history):
             replicate = counts.get(used[:2], 0)
             counts[used[:2]] = replicate + 1
             made.append(_run(self, used, replicate))
@@ -403,7 +404,7 @@ class Session(Frozen, dict=True):
     @cached_property
     def champion(self) -> Champion | None:
         """The best code, confirmed or not yet; ``None`` as long as nothing was kept."""
-        history = self.history
+        history = self._history
         if not history.states or not history.state.incumbent.number:
             return None
         certified, confirmed = history.certification, history.confirmation
@@ -426,13 +427,13 @@ class Session(Frozen, dict=True):
             data=gain.get("data"),
             search=GainInterval(**gain["search"]) if gain.get("search") else None,
             unseen=GainInterval(**gain["unseen"]) if gain.get("unseen") else None,
-            held=held,
+            _held=held,
         )
 
     @property
     def incumbents(self) -> Items[Belief]:
         """The running best as the judge believes it, wherever that belief changed."""
-        lines = incumbent_facts(self.history, replicate_facts(self.history.baseline.runs))
+        lines = incumbent_facts(self._history, replicate_facts(self._history.baseline.runs))
         return Items(Belief, (Belief(e["from"], e["number"], e["mean"], e["sd"]) for e in lines))
 
     def importance(self) -> Named[Constant]:
@@ -440,7 +441,10 @@ class Session(Frozen, dict=True):
 
         Empty where edits set no constants of a known range, or too few to tell.
         """
-        found = session_landscape(self.prepared, self.history, predict=False)
+        with warnings.catch_warnings():
+            # Optuna's progress bars miss their widgets in a notebook, and none is shown.
+            warnings.filterwarnings("ignore", "IProgress not found")
+            found = session_landscape(self._prepared, self._history, predict=False)
         return Named(Constant, () if found is None else found.constants)
 
 
@@ -489,8 +493,8 @@ def _opened(name: str, root: Path) -> Session:
         rounds=max((trial.round for trial in history.judged), default=0),
         finished=history.confirmation is not None,
         settings=prepared.judge_settings,
-        prepared=prepared,
-        history=history,
+        _prepared=prepared,
+        _history=history,
     )
 
 
@@ -498,14 +502,14 @@ _AS_RULED = ("incumbent", "price", "memory_ratio", "net_lines")
 
 
 def _experiment(session: Session, trial: Trial) -> Experiment:
-    history, proposal, ruling = session.history, trial.proposal, trial.ruling
+    history, proposal, ruling = session._history, trial.proposal, trial.ruling
     numbers = {state.incumbent.source: state.incumbent.number for state in history.states}
     telling = trial.telling_run
     low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
     added = history.contributions.get(trial.number)
     edit = proposal.edit
     single = {} if edit is None or edit.value is None else {edit.name: edit.value}
-    records = {run.key: session.records.get(run.key) for run in trial.runs}
+    records = {run.key: session._records.get(run.key) for run in trial.runs}
     return Experiment(
         session=session,
         number=trial.number,
@@ -543,7 +547,7 @@ def _experiment(session: Session, trial: Trial) -> Experiment:
         commit=trial.commit,
         source=proposal.source,
         constants=single if edit is None or not edit.values else edit.values,
-        trial=trial,
+        _trial=trial,
     )
 
 
@@ -585,7 +589,7 @@ _AS_MEASURED = ("peak_rss_mb", "wall_seconds", "cpu_seconds")
 
 def _run(session: Session, used: Used, replicate: int) -> Run:
     phase, experiment, left_out, summary = used
-    record = session.records.get(summary.key)
+    record = session._records.get(summary.key)
     return Run(
         session=session,
         key=summary.key,
@@ -601,7 +605,7 @@ def _run(session: Session, used: Used, replicate: int) -> Run:
         train_seconds=train_seconds(record) if record else None,
         **{name: getattr(record, name, None) for name in _AS_MEASURED},
         slowed=one_line(summary.slowed),
-        from_store=session.prepared.replayed.get(summary.key),
+        from_store=session._prepared.replayed.get(summary.key),
         left_out=left_out,
         printed={one_line(n): v for n, v in record.metrics.items()} if record else {},
     )
