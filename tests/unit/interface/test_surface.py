@@ -22,7 +22,7 @@ OTHERS = (Belief, Constant, Contribution, CurvePoint, GainInterval, Sample)
 
 
 def surface() -> Iterator[str]:
-    """A line for each public name: functions and methods with arguments, columns with types."""
+    """A line for each public name: functions with arguments, fields with the types of columns."""
     for name in ratchet.__all__:
         each = getattr(ratchet, name)
         if not inspect.isclass(each):
@@ -38,8 +38,11 @@ def surface() -> Iterator[str]:
         for name, member in vars(kind).items():
             if name.startswith("_") or name in kind.__struct_fields__:
                 continue
-            called = str(inspect.signature(member)) if inspect.isfunction(member) else ""
-            yield f"{kind.__name__}.{name}{called}"
+            if inspect.isfunction(member):
+                yield f"{kind.__name__}.{name}{inspect.signature(member)}"
+            else:
+                getter = getattr(member, "fget", None) or member.func
+                yield f"{kind.__name__}.{name}: {getter.__annotations__['return']}"
 
 
 def test_the_surface_is_as_it_was() -> None:

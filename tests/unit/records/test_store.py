@@ -67,6 +67,8 @@ def test_a_damaged_entry_is_set_aside(store: Store, name: str, gone: bool) -> No
     path.write_bytes(data)
     if gone:
         path.unlink()
+    # Who only reads moves nothing.
+    assert store.peek(key) is None and store.paths.run(key).exists()
     assert store.lookup(key) is None
     (aside,) = store.paths.damaged.iterdir()
     assert gone or (aside / name).read_bytes() == data

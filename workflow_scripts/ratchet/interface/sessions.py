@@ -14,17 +14,17 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import fsum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import clean_text, one_line
 from ratchet.cli.sessions import session_of
-from ratchet.interface.frames import Item, Items, Named, Numbered, columns, make_frame
+from ratchet.interface.frames import Items, Named, Numbered, columns, make_frame
 from ratchet.proposers.declared import unified_diff
 from ratchet.proposers.landscape import Constant, session_landscape
 from ratchet.records.confirmed import confirmed_gain
@@ -62,28 +62,38 @@ class Runs(Items["Run"]):
         """A row for each run; the numbers that runs printed follow as ``printed.NAME``."""
         import pandas
 
-        frame = super().frame()
-        for name in dict.fromkeys(name for run in self for name in run.printed):
-            cells = [run.printed.get(name) for run in self]
-            frame[f"{PRINTED}{name}"] = pandas.array(cells, dtype="Float64")
-        return frame
+        names = dict.fromkeys(name for run in self for name in run.printed)
+        cells = {name: [run.printed.get(name) for run in self] for name in names}
+        found = {f"{PRINTED}{n}": pandas.array(c, dtype="Float64") for n, c in cells.items()}
+        return pandas.concat([super().frame(), pandas.DataFrame(found)], axis="columns")
 
 
-class Series(Items[Item]):
-    """Curves, or samples, of runs: one object for each run that has any."""
+class Curves(Items["Curve"]):
+    """Curves of runs, for those that have one."""
 
     def frame(self) -> pandas.DataFrame:
         """A row for each point, in the order of the runs, with the run that it is of."""
-        import pandas
+        return _long_frame(CurvePoint, [(each.run, each.points) for each in self])
 
-        owner = ("experiment", "phase", "replicate", "key")
-        parts = [(one.run, one.points) for one in self]  # type: ignore[attr-defined]
-        kind = get_type_hints(self._kind)["points"].__args__[0]
-        points = make_frame(kind, (point for _, found in parts for point in found), None)
-        for place, name in enumerate(owner):
-            cells = [getattr(run, name) for run, found in parts for _ in found]
-            points.insert(place, name, pandas.array(cells, dtype=columns(Run)[name]))
-        return points
+
+class SampledRuns(Items["Samples"]):
+    """Samples of runs, for those that have any."""
+
+    def frame(self) -> pandas.DataFrame:
+        """A row for each sample, in the order of the runs, with the run that it is of."""
+        return _long_frame(Sample, [(each.run, each.points) for each in self])
+
+
+def _long_frame(
+    kind: type[Frozen], parts: Sequence[tuple[Run, Sequence[Frozen]]]
+) -> pandas.DataFrame:
+    import pandas
+
+    frame = make_frame(kind, (point for _, points in parts for point in points), None)
+    for place, name in enumerate(("experiment", "phase", "replicate", "key")):
+        cells = [getattr(run, name) for run, points in parts for _ in points]
+        frame.insert(place, name, pandas.array(cells, dtype=columns(Run)[name]))
+    return frame
 
 
 class Run(Frozen, dict=True):
@@ -232,9 +242,9 @@ class Experiment(Frozen, dict=True):
         return Runs(Run, (run for run in self.session.runs if run.experiment == self.number))
 
     @property
-    def curves(self) -> Series[Curve]:
+    def curves(self) -> Curves:
         """Curves of its runs that have one."""
-        return Series(Curve, (run.curve for run in self.runs if run.curve.points))
+        return Curves(Curve, (run.curve for run in self.runs if run.curve.points))
 
     def files(self) -> dict[str, str]:
         """Its mutable files as text, by name."""
@@ -392,14 +402,14 @@ class Session(Frozen, dict=True):
         return Runs(Run, made)
 
     @property
-    def curves(self) -> Series[Curve]:
+    def curves(self) -> Curves:
         """Curves of all runs that have one."""
-        return Series(Curve, (run.curve for run in self.runs if run.curve.points))
+        return Curves(Curve, (run.curve for run in self.runs if run.curve.points))
 
     @property
-    def samples(self) -> Series[Samples]:
+    def samples(self) -> SampledRuns:
         """What the machine did during runs, where that was recorded."""
-        return Series(Samples, (run.samples for run in self.runs if run.samples.points))
+        return SampledRuns(Samples, (run.samples for run in self.runs if run.samples.points))
 
     @cached_property
     def champion(self) -> Champion | None:
