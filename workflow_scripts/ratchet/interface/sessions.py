@@ -44,7 +44,6 @@ from ratchet.report.facts import (
     measured_values,
     noise_facts,
     replicate_facts,
-    train_seconds,
 )
 from ratchet.session import Session as PreparedSession
 
@@ -545,7 +544,7 @@ def _experiment(session: Session, trial: Trial) -> Experiment:
         p_better=trial.confidence,
         measured_runs=len(measured_values(trial.runs)),
         memory_mb=trial.memory_mb,
-        train_seconds=_total(train_seconds(r) if r else None for r in records.values()),
+        train_seconds=_total(r.train_seconds if r else None for r in records.values()),
         wall_seconds=_total(r.wall_seconds if r else None for r in records.values()),
         lines_added=proposal.lines_added,
         lines_removed=proposal.lines_removed,
@@ -612,7 +611,7 @@ def _run(session: Session, used: Used, replicate: int) -> Run:
         value=summary.value,
         unseen_value=summary.audit,
         memory_mb=summary.memory_mb,
-        train_seconds=train_seconds(record) if record else None,
+        train_seconds=record.train_seconds if record else None,
         **{name: getattr(record, name, None) for name in _AS_MEASURED},
         slowed=one_line(summary.slowed),
         from_store=session._prepared.replayed.get(summary.key),
