@@ -153,7 +153,7 @@ MISBEHAVIOUR = {
     "crash": ("crash", "RuntimeError: boom"),
     "hang": ("timeout", "stopped after 4 s"),
     "silent": ("no_metric", "without printing val_loss"),
-    "nan": ("nan", "val_loss: nan"),
+    "nan": ("diverged", "val_loss: nan"),
     "flood": ("ok", ""),
     "fork": ("ok", ""),
     "tamper": ("tampered", "prepare.py"),

@@ -59,7 +59,7 @@ def test_the_last_error_decides_and_no_line_of_code_or_warning(line: str, cause:
         (Outcome.KILLED, "step 3", Cause.MACHINE),
         (Outcome.CONTENDED, "", Cause.MACHINE),
         (Outcome.NO_METRIC, "done, no files found\n", Cause.METRIC),
-        (Outcome.NAN, "loss: nan", Cause.CODE),
+        (Outcome.DIVERGED, "loss: nan", Cause.CODE),
         (Outcome.CRASH, "sh: 1: ./run: Exec format error", Cause.PLATFORM),
         (Outcome.CRASH, "", Cause.CODE),
     ],

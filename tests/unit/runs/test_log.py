@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.base.text import MAX_CHARACTERS, clean_lines
-from ratchet.runs.log import finite_metric, log_tail, loss_curve, parse_summary
+from ratchet.runs.log import finite_metric, log_tail, parse_summary
 
 BLOCK = "step 10 | loss 3.2\n---\nval_bpb:   0.997900\nnum_steps: 953\nnote:   fine\n"
 
@@ -65,33 +65,3 @@ def test_tail_starts_at_a_whole_line() -> None:
     assert log_tail(b"short", 100) == "short"
     assert log_tail(b"one\ntwo\nthree\n", 8) == "three\n"
     assert log_tail(b"no line end at all", 5) == "t all"
-
-
-PLAIN = "".join(f"step {10 * n}: loss {9 - n}.5 bits per byte\n" for n in range(1, 9))
-# One line whose states follow each other, as upstream's.
-STATES = "".join(
-    f"\rstep {n:05d} ({n / 10:.1f}%) | loss: {5 - n / 250:.6f} | lrm: 1.00 | dt: 300ms    "
-    for n in range(951)
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "steps", "curve"),
-    [
-        (PLAIN, None, [(0.125, 8.5), (0.25, 7.5), (0.5, 5.5), (1.0, 1.5)]),
-        # A run that printed nothing of its last fifth.
-        (PLAIN, 100.0, [(0.1, 8.5), (0.2, 7.5), (0.5, 4.5), (0.8, 1.5)]),
-        (STATES, 950.0, [(0.1, 4.62), (0.249, 4.052), (0.5, 3.1), (1.0, 1.2)]),
-        ("\x1b[1mStep 4\x1b[0m loss=2.5", None, [(1.0, 2.5)]),
-        ("step 3: loss 1e-5\nlossless step 4\nloss 4 at step 5\nstep 6: loss nan", None, []),
-        ("step 0: loss 1.0", None, []),
-        # Of very many lines some do, with the last.
-        ("Step 7 | Loss: 7\n" * 90_000 + "step 70: loss 0.5", None, [(0.1, 7.0), (1.0, 0.5)]),
-        ("", 10.0, []),
-    ],
-)
-def test_a_curve_is_a_few_points_of_the_loss(
-    text: str, steps: float | None, curve: list[tuple[float, float]]
-) -> None:
-    found = loss_curve(text, steps)
-    assert [(round(part, 3), round(loss, 3)) for part, loss in found] == curve

@@ -61,7 +61,10 @@ KEY = "KeyError: 'x'"
     ("found", "outcome", "sentence"),
     [
         (ended(0.5, NOISE), Outcome.OK, ""),
-        *((ended(v), Outcome.NAN, f"printed val: {v}") for v in (math.nan, math.inf, -math.inf)),
+        *(
+            (ended(v), Outcome.DIVERGED, f"printed val: {v}")
+            for v in (math.nan, math.inf, -math.inf)
+        ),
         (ended(0.1, raised(CUDA), tampered="prepare.py", **BUSY), Outcome.TAMPERED, "prepare.py"),
         (failed(raised(CUDA), -15, timed_out_seconds=600.0), Outcome.TIMEOUT, STOPPED),
         (failed("", -9), Outcome.KILLED, None),
@@ -196,12 +199,12 @@ SHOWN = [
     ("AssertionError", Outcome.ASSERTION),
     ("AssertionError: head_dim must be even", Outcome.ASSERTION),
     ("RuntimeError: CUDA error: device-side assert triggered", Outcome.ASSERTION),
-    ("ValueError: loss is NaN at step 31", Outcome.NAN),
-    ("RuntimeError: Function 'MulBackward0' returned nan values", Outcome.NAN),
-    ("AssertionError: loss is nan", Outcome.NAN),
-    ("FloatingPointError: overflow encountered in exp", Outcome.NAN),
-    ("step 31 | train_loss: nan | dt: 12ms", Outcome.NAN),
-    ("FAIL", Outcome.NAN),
+    ("ValueError: loss is NaN at step 31", Outcome.DIVERGED),
+    ("RuntimeError: Function 'MulBackward0' returned nan values", Outcome.DIVERGED),
+    ("AssertionError: loss is nan", Outcome.DIVERGED),
+    ("FloatingPointError: overflow encountered in exp", Outcome.DIVERGED),
+    ("step 31 | train_loss: nan | dt: 12ms", Outcome.DIVERGED),
+    ("FAIL", Outcome.DIVERGED),
     ("subprocess.TimeoutExpired: Command 'x' timed out after 600 seconds", Outcome.TIMEOUT),
     ("JOB 12 CANCELLED DUE TO TIME LIMIT", Outcome.TIMEOUT),
     ("KeyboardInterrupt", Outcome.KILLED),

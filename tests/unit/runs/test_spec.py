@@ -60,7 +60,7 @@ def test_every_field_is_in_the_key_or_beside_it() -> None:
     assert {
         *("isolation", "hidden", "packages", "python", "mounts"),
         "evaluation_seconds",
-        "draws",
+        *("draws", "curve"),
     } == BESIDE
     assert set(RunSpec.__struct_fields__) == BESIDE | set(OTHER)
 

@@ -10,6 +10,9 @@ from typing import TextIO
 WIDTH = 80
 """Columns where no terminal says otherwise, and of prose on any."""
 
+CLEAR_LINE = "\x1b[K"
+"""Empties a terminal's line from the cursor on."""
+
 BOLD, RED, GREEN, YELLOW, CYAN = "1", "31", "32", "33", "36"
 
 

@@ -492,7 +492,7 @@ def exported_experiment(
         value=trial.mean,
         memory_gb=None if trial.memory_mb is None else trial.memory_mb / 1024,
         status=(trial.status or Status.DISCARD).value,
-        description=trial.description,
+        description=trial.title,
         fields={
             "round": trial.round,
             "verdict": trial.word,

@@ -28,8 +28,9 @@ from ratchet.records.paths import StorePaths
 from ratchet.records.records import Direction, Outcome
 from ratchet.records.store import LOG, RunRecord, Store
 from ratchet.runs.causes import LABELS, NETWORK, Cause, Failure, find_failure
+from ratchet.runs.curve import curve_parts, printed_curve
 from ratchet.runs.hardware import VISIBLE_GPUS, current_hardware, nvml_library, visible_gpus
-from ratchet.runs.log import loss_curve, parse_summary
+from ratchet.runs.log import parse_summary
 from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, stronger_advice
 from ratchet.runs.spec import RunSpec
@@ -391,7 +392,10 @@ class Probe(Frozen):
             draft = draft.found("memory", f"{number.values[-1] * megabytes:,.1f} MiB", number.label)
         elif record.peak_memory_mb is not None:
             draft = draft.found("memory", f"{record.peak_memory_mb:,.1f} MiB", "measured")
-        steps, curve = printed_steps(numbers), loss_curve(log)
+        steps, curve = (
+            printed_steps(numbers),
+            curve_parts(printed_curve(log.encode(errors="replace"))),
+        )
         if steps is not None:
             least = "" if steps[1] else "at least "
             draft = draft.found("steps", f"{least}{steps[0]:,}", f"printed as {steps[2]}")

@@ -137,6 +137,7 @@ def _fields(trial: Trial, replayed: Mapping[str, str], store: Store) -> dict[str
         "category": one_line_label(trial.category),
         "commit": trial.commit,
         "description": one_line_label(trial.description),
+        "diverged": one_line_label(trial.diverged) or None,
         "from_store": _from_store(trial, replayed),
     }
 
@@ -182,7 +183,7 @@ def trials_table(
                 str(len(trial.values)),
                 format_number(trial.memory_mb, 1),
                 *(format_number(each, 1) for each in seconds),
-                one_line_label(trial.description),
+                one_line_label(trial.title),
             )
         )
     codes = [_COLOURS.get(row[1]) if colour else None for row in rows]

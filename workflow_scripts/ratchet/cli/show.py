@@ -111,6 +111,8 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
         yield from _field("reason", one_line_label(ruling.reason, LONG))
         for note in ruling.notes:
             yield from _field("note", one_line_label(note))
+    if trial.diverged:
+        yield from _field("diverged", one_line_label(trial.diverged, LONG))
     metric = session.task.metric
     unit = f" {one_line_label(metric.unit, 40)}" if metric.unit and trial.mean else ""
     yield from _field(one_line_label(metric.name, 10), f"{format_number(trial.mean, 6)}{unit}")

@@ -54,6 +54,7 @@ from ratchet.base.text import (
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_root, bare_name, harness_folder
 from ratchet.config import workflow_command
+from ratchet.monitor.live_curve import curve_words, with_curves
 from ratchet.monitor.progress import (
     DAMAGED,
     SessionRunState,
@@ -197,6 +198,7 @@ class View:
         facts = standing_facts(self.standing, now, told, left)
         facts["session"] = self.standing.session or name
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
+        facts = with_curves(facts, self.paths) if running else facts
         self.machine = self.machine or _machine(self.paths)
         return {**facts, "machine": self.machine, "disk_free_bytes": _free(root), "gpus": gpus}
 
@@ -266,7 +268,11 @@ def _what(facts: Facts, width: int) -> list[str]:
 def _numbers(facts: Facts) -> list[tuple[str, str]]:
     state = facts["state"]
     if state == "running":
-        rows = [("now", one_line_label(text)) for text in current_work(facts)]
+        rows = []
+        for work, text in zip(facts["current"], current_work(facts), strict=True):
+            rows.append(("now", one_line_label(text)))
+            if work.get("curve"):
+                rows += zip(("loss", ""), curve_words(work["curve"]), strict=False)
     else:  # how long it went on is not known
         rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
     rows += standing_rows(facts)

@@ -23,7 +23,7 @@ from ratchet.base.text import (
 )
 from ratchet.records.events import event_seconds, time_left
 from ratchet.records.history import NO_SEED_EFFECT, SeedEffect
-from ratchet.records.records import Role, Status, Verdict
+from ratchet.records.records import Outcome, Role, Status, Verdict
 from ratchet.records.transferred import transfer_sentence
 
 Event = Mapping[str, Any]
@@ -52,6 +52,9 @@ RUN = "run"
 class Work(NamedTuple):
     """A run, or a call of an agent, that has begun and is not known to have ended.
 
+    ``folder`` is that of the store in which a run writes its log until it ends, and ``pattern``
+    finds its lines of progress where the task has one.
+
     A tuple, since thousands of them are made anew for every view.
     """
 
@@ -64,6 +67,8 @@ class Work(NamedTuple):
     budget_seconds: float | None = None
     budget_steps: int | None = None
     limit_seconds: float | None = None
+    folder: str = ""
+    pattern: str = ""
 
 
 class JudgedExperiment(NamedTuple):
@@ -98,6 +103,7 @@ class SessionStanding(Struct):
     """Standing by the events so far; times are seconds since the epoch.
 
     ``best`` was measured: the mean of the champion's runs; ``estimate`` is the judge's.
+    ``measured`` has the key of a run of each experiment, by its number.
     """
 
     session: str = ""
@@ -118,6 +124,8 @@ class SessionStanding(Struct):
     noise: float | None = None
     judged: dict[int, JudgedExperiment] = field(default_factory=dict)
     failed_proposals: int = 0
+    incumbent: int = 0
+    measured: dict[int, str] = field(default_factory=dict)
     runs: int = 0
     repeated: int = 0
     confirm_runs: int = 0
@@ -140,6 +148,11 @@ class SessionStanding(Struct):
         """Experiments by the three words of ``results.tsv``."""
         found = [Verdict(entry.verdict).status for entry in self.judged.values()]
         return {status.value: found.count(status) for status in Status}
+
+    @property
+    def incumbent_run(self) -> str:
+        """Key of a run of the incumbent; empty before there is one."""
+        return self.measured.get(self.incumbent, "")
 
     @property
     def due(self) -> float | None:
@@ -204,7 +217,10 @@ def _take(s: SessionStanding, event: Event) -> None:
         case "guard_finished":
             s.work.pop(_key(event), None)
         case "run_finished":
+            _measured(s, event)
             _run_finished(s, event)
+        case "run_replayed":
+            _measured(s, event)
         case "agent_asked":
             _agent_asked(s, event)
         case "agent_answered":
@@ -280,6 +296,8 @@ def _run_started(s: SessionStanding, event: Event) -> None:
         budget_seconds=finite_number(budget.get("seconds")),
         budget_steps=whole_number(budget.get("steps")),
         limit_seconds=finite_number(budget.get("timeout_seconds")),
+        folder=str(event.get("folder") or ""),
+        pattern=str(event.get("curve") or ""),
     )
     s.phase = _phase_of(work, s)
     s.failure = s.answer = None
@@ -301,6 +319,11 @@ def _phase_of(work: Work, s: SessionStanding) -> Phase:
     if guards or (work.role == Role.SEARCH and work.replicate == 0):
         return Phase.EXPERIMENT
     return Phase.JUDGING
+
+
+def _measured(s: SessionStanding, event: Event) -> None:
+    if event["role"] == Role.SEARCH and event.get("value") is not None:
+        s.measured[int(event["number"])] = str(event["key"])
 
 
 def _run_finished(s: SessionStanding, event: Event) -> None:
@@ -360,7 +383,7 @@ def _verdict(s: SessionStanding, event: Event) -> None:
         round=int(event["round"]),
         number=int(event["number"]),
         verdict=verdict.value,
-        description=str(event["description"]),
+        description=_title(event),
         confidence=finite_number(event.get("confidence")),
         value=finite_number(event.get("mean")),
         proposer=str(event.get("proposer") or ""),
@@ -371,11 +394,18 @@ def _verdict(s: SessionStanding, event: Event) -> None:
         setattr(s, name, finite_number(event.get(name)))
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
     s.transfer_weight = finite_number(event.get("transfer_weight"))
+    if verdict.is_keep:
+        s.incumbent = judged.number
     s.judged.pop(judged.number, None)  # the last verdict comes last
     s.judged[judged.number] = judged
     if verdict is Verdict.TAMPERED:
         s.alarms.append(f"round {judged.round}: experiment {judged.number} was tampered with")
         s.alarms[:] = list(dict.fromkeys(s.alarms))
+
+
+def _title(event: Event) -> str:
+    said = f" ({Outcome.DIVERGED})" if event.get("diverged") else ""
+    return f"{event['description']}{said}"
 
 
 def best_words(event: Event) -> str:
@@ -469,6 +499,7 @@ def standing_facts(
         "current": [
             {**w._asdict(), "elapsed_seconds": max(0.0, now - w.began)} for w in s.work.values()
         ],
+        "incumbent_run": s.incumbent_run,
         "baseline": s.baseline,
         "best": s.best,
         "estimate": s.estimate,

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from html import escape
@@ -11,7 +12,7 @@ from string import Template
 from typing import Any, TextIO
 
 from ratchet.base.colours import DARK, LIGHT, css_variables
-from ratchet.base.terminal import GREEN, RED, YELLOW, coloured
+from ratchet.base.terminal import CLEAR_LINE, GREEN, RED, YELLOW, coloured, is_terminal
 from ratchet.base.text import (
     DASH,
     decimals_for,
@@ -32,6 +33,7 @@ from ratchet.monitor.progress import (
     session_state,
     standing_facts,
     standing_rows,
+    work_name,
 )
 from ratchet.records.confirmed import gain_sentence
 from ratchet.records.events import Event, append_line, read_events, store_words, time_left
@@ -70,7 +72,10 @@ class Progress:
         text = f"{event['time'][11:19]}  {self.who}{text}{left}"
         append_line(self.log, text)
         code = _COLOURS.get(str(event.get("verdict", event["event"])))
-        print(coloured(text, code if self.colour else None), file=self.stream, flush=True)
+        # Over the line that shows a run at work, if there is one.
+        start = CLEAR_LINE if is_terminal(self.stream) else ""
+        text = coloured(text, code if self.colour else None)
+        print(f"{start}{text}", file=self.stream, flush=True)
 
     def _time_left(self, event: Event) -> str:
         if event["event"] != "verdict" or self.who:
@@ -124,6 +129,7 @@ def _verdict(event: Mapping[str, Any]) -> str:
         said = ", will be tried again"
     elif event["verdict"] in ("KEEP", "STRONG_KEEP") and (event.get("price") or 0.0) < 0:
         said = ", simpler"
+    said += ", diverged" if event.get("diverged") else ""
     if (event.get("changes") or 0) > 1:
         said += f", {event['changes']} changes at once"
     return f"{place} {event['verdict']}{sure}{said} | {best}"
@@ -238,6 +244,12 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
 Facts = Mapping[str, Any]
 PAGE = Path(__file__).with_name("live.html")
 REFRESH_SECONDS = 5
+EVERY_SECONDS = 1.0
+"""Pause between two looks at a run for a terminal."""
+
+SHARE = 200.0
+"""So many times as long as a look took is the pause after it, at least: looking at a run may
+take half a percent of one processor."""
 SHOWN_VERDICTS = 20
 
 # No page follows an event that says nothing to people.
@@ -257,16 +269,80 @@ class LivePage:
 
     def __call__(self, event: Event) -> None:
         """Make the page anew, unless the event changes nothing on it."""
-        if event["event"] in _SILENT:
-            return
+        if event["event"] not in _SILENT:
+            self.renew()
+
+    def renew(self) -> None:
+        """Make the page anew."""
         # A view is never worth a session: the disk may be full or read-only, a
         # line of the journal damaged.
         with contextlib.suppress(Exception):
-            page = render_live(live_facts(list(read_events(self.paths.events)), time.time()))
+            found = live_facts(list(read_events(self.paths.events)), time.time())
+            if any(work.get("folder") for work in found["current"]):
+                from ratchet.monitor.live_curve import with_curves  # no run, no import
+
+                found = with_curves(found, self.paths)
+            page = render_live(found)
             replace_file(self.paths.live_html, page.encode("utf-8", "replace"))
 
 
-def live_facts(events: list[Event], now: float) -> Facts:
+class RunWatch:
+    """Listens to a journal and looks at each run while it lasts; never raises.
+
+    On a terminal it redraws one line, which the next line of the session takes the place of;
+    elsewhere it prints nothing.  The page is made anew while a run lasts.
+    """
+
+    def __init__(
+        self,
+        paths: SessionPaths,
+        stream: TextIO | None = None,
+        every: float = EVERY_SECONDS,
+    ) -> None:
+        self.paths = paths
+        self.page = LivePage(paths)
+        self.stream = stream or sys.stderr
+        self.every = every
+        self.over = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Begin to look at a run that starts; any other event ends that."""
+        self.close()
+        if event["event"] == "run_started" and event.get("folder"):
+            self.over = threading.Event()
+            self.thread = threading.Thread(target=self._look, args=(self.over,), daemon=True)
+            self.thread.start()
+
+    def close(self) -> None:
+        """Stop looking; nothing is drawn afterwards."""
+        if self.thread is not None:
+            self.over.set()
+            self.thread.join()
+            self.thread = None
+
+    def _look(self, over: threading.Event) -> None:
+        terminal = is_terminal(self.stream)
+        pause, page_due = (
+            self.every if terminal else REFRESH_SECONDS,
+            time.monotonic() + REFRESH_SECONDS,
+        )
+        while not over.wait(pause):
+            began = time.thread_time()
+            # A view is never worth a run.
+            with contextlib.suppress(Exception):
+                if terminal:
+                    from ratchet.monitor.live_curve import draw_line  # short runs need none
+
+                    draw_line(self.paths, self.stream)
+                if time.monotonic() >= page_due:
+                    self.page.renew()
+                    page_due = time.monotonic() + REFRESH_SECONDS
+            usual = self.every if terminal else REFRESH_SECONDS
+            pause = max(usual, SHARE * (time.thread_time() - began))
+
+
+def live_facts(events: list[Event], now: float) -> dict[str, Any]:
     """Facts of the page; the session makes it itself, so it runs."""
     standing = fold_events(events)
     found = session_state(standing, now, owned=True)
@@ -288,7 +364,7 @@ def replace_file(path: Path, data: bytes) -> None:
 def render_live(found: Facts) -> str:
     """The whole page."""
     over = state_is_over(found)
-    parts = [_head(found), _numbers(found), _verdicts(found), _foot(found, over)]
+    parts = [_head(found), _numbers(found), _curves(found), _verdicts(found), _foot(found, over)]
     # No Jinja: every step writes this page, and would wait for its import.
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         refresh="" if over else f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n',
@@ -326,6 +402,26 @@ def _numbers(found: Facts) -> str:
     rows = [*(("now", text) for text in current_work(found)), *standing_rows(found)]
     body = "".join(f'<dt>{name}<dd class="{name.lower()}">{_text(text)}\n' for name, text in rows)
     return f"<dl>\n{body}</dl>\n"
+
+
+def _curves(found: Facts) -> str:
+    """Training loss of the runs at work, over the incumbent's."""
+    shown = [work for work in found["current"] if work.get("curve")]
+    if not shown:
+        return ""
+    from ratchet.monitor.live_curve import curve_svg, loss_words
+
+    parts = []
+    for work in shown:
+        curve = work["curve"]
+        loss = loss_words(curve["loss"])
+        here = "" if curve["here"] is None else f", {loss_words(curve['here'])} at this step"
+        held = f' · <span class="held">incumbent{here}</span>' if curve["incumbent"] else ""
+        parts.append(
+            f'<figure><figcaption>{_text(work_name(work))}: <span class="own">{loss}</span> at '
+            f"step {curve['step']:,}{held}</figcaption>\n{curve_svg(curve)}</figure>\n"
+        )
+    return f"<h2>Training loss</h2>\n{''.join(parts)}"
 
 
 def _verdicts(found: Facts) -> str:

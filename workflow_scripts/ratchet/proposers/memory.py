@@ -20,7 +20,7 @@ from ratchet.config import Config
 from ratchet.proposers.declared import changed_lines
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Contribution, Manifest, Standing
+from ratchet.records.records import Contribution, Manifest, Outcome, Standing
 from ratchet.records.store import Store
 from ratchet.session import Session
 from ratchet.task.task import Task
@@ -185,10 +185,14 @@ def _remembered(trial: Trial, history: History) -> Remembered:
         description=_cut(trial.description),
         delta=trial.delta,
         confidence=trial.confidence,
-        failure=_cut(trial.failure) if trial.failed else "",
+        failure=_cut(trial.failure) if trial.failed else _cut(_astray(trial)),
         changed=tuple(shorten(one_line(line), LINE) for line in changed),
         contribution=history.contributions.get(trial.number),
     )
+
+
+def _astray(trial: Trial) -> str:
+    return f"{Outcome.DIVERGED}: {trial.diverged}" if trial.diverged else ""
 
 
 def _cut(text: str) -> str:

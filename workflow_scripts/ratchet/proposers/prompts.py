@@ -19,8 +19,10 @@ from ratchet.proposers.landscape import Landscape, session_landscape
 from ratchet.proposers.memory import Memory, Remembered, frozen_memories
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import Outcome, chance_name
+from ratchet.records.series import CurvePoint
 from ratchet.records.store import RunRecord
-from ratchet.runs.log import log_tail, loss_curve
+from ratchet.runs.curve import curve_parts, run_curve
+from ratchet.runs.log import log_tail
 from ratchet.runs.probe import STEPS
 from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
@@ -114,9 +116,6 @@ DIFF_LINES, DIFF_LINE = 12, 160
 
 LAST_WORDS = 5
 """Lines of the log of a run that failed."""
-
-CURVE_BYTES = 1 << 18
-"""End of a log in which its curve is looked for; upstream's run of five minutes prints half."""
 
 TRAINING_SECONDS = "training_seconds"
 UNJUDGED = "UNJUDGED"
@@ -459,11 +458,12 @@ class _Runs(Frozen):
         """A trial in detail, with the curve of its training loss if that is asked for."""
         run = trial.telling_run
         record = None if run is None else self.session.store.lookup(run.key)
-        log = "" if run is None else self.log(run.key, CURVE_BYTES if curve else LOG_BYTES)
-        lines = clean_lines(log[-LOG_BYTES:])[-LAST_WORDS:] if trial.failed else []
+        said = "" if run is None or not trial.failed else self.log(run.key, LOG_BYTES)
+        lines = clean_lines(said)[-LAST_WORDS:]
+        points = run_curve(self.session.store, run.key) if curve and run is not None else []
         return Told(
             trial,
-            [*_measured(trial), *_record_numbers(trial, record, "" if trial.failed else log)],
+            [*_measured(trial), *_record_numbers(trial, record, points)],
             [shorten(line, DIFF_LINE) for line in lines],
             _core(trial.proposal.diff),
         )
@@ -504,7 +504,9 @@ def _measured(trial: Trial) -> Iterator[str]:
     yield f"{trial.mean:.6g} ({', '.join(beside)})"
 
 
-def _record_numbers(trial: Trial, record: RunRecord | None, log: str) -> Iterator[str]:
+def _record_numbers(
+    trial: Trial, record: RunRecord | None, curve: Sequence[CurvePoint]
+) -> Iterator[str]:
     """Speed, memory and training loss of a trial's run, in words, and if it may have been sound."""
     if record is None:
         return
@@ -516,9 +518,11 @@ def _record_numbers(trial: Trial, record: RunRecord | None, log: str) -> Iterato
     memory = record.peak_memory_mb if trial.memory_mb is None else trial.memory_mb
     if memory:
         yield f"{memory:,.4g} MiB"
-    losses = [f"{loss:.4g} at {100 * part:.0f} %" for part, loss in loss_curve(log, steps)]
+    losses = [f"{loss:.4g} at {100 * part:.0f} %" for part, loss in curve_parts(curve, steps)]
     if losses:
         yield f"training loss {', '.join(losses)} of the run"
+    if trial.diverged:
+        yield f"diverged: {escape_markdown(trial.diverged, 160)}"
 
 
 def _core(diff: str) -> list[str]:

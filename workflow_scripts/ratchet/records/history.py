@@ -208,6 +208,22 @@ class Trial(Frozen):
         return next(failed, self.runs[-1] if self.runs else None)
 
     @property
+    def diverged(self) -> str:
+        """Where the training loss of a trial that was not kept went astray; empty if it did not.
+
+        A run that diverged and told nothing of where says at least how it ended.
+        """
+        if self.kept:
+            return ""
+        lost = (r for r in self.runs if r.diverged or r.outcome is Outcome.DIVERGED)
+        return next((run.diverged or run.reason for run in lost), "")
+
+    @property
+    def title(self) -> str:
+        """The description; that of a trial that diverged says so."""
+        return f"{self.description} ({Outcome.DIVERGED})" if self.diverged else self.description
+
+    @property
     def failure(self) -> str:
         """Why a trial without a metric has none: how its run ended, and in which words."""
         run = self.telling_run

@@ -57,11 +57,16 @@ class Outcome(enum.StrEnum):
     OOM_HOST = "oom_host"
     OOM_EVALUATION = "oom_evaluation"
     KILLED = "killed"
-    NAN = "nan"
+    DIVERGED = "diverged"
     NO_METRIC = "no_metric"
     TAMPERED = "tampered"
     GUARD_FAILED = "guard_failed"
     CONTENDED = "contended"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        """That of a record that was made when a run which diverged was called ``nan``."""
+        return cls.DIVERGED if value == "nan" else None
 
 
 class Verdict(enum.StrEnum):
@@ -182,7 +187,8 @@ class RunSummary(Frozen):
     ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
     a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
     ``probe_seconds`` is how long it then took over a fixed piece of work.  ``tries`` are 2
-    where something else had ended a first one with the same seed.
+    where something else had ended a first one with the same seed.  ``diverged`` says where the
+    training loss went astray; of a run that ended well it decides nothing.
     """
 
     key: str
@@ -196,6 +202,9 @@ class RunSummary(Frozen):
     slowed: str = ""
     probe_seconds: float | None = None
     tries: int = 1
+    diverged: str = ""
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("diverged",)
 
     def is_of_another_pace(self, other: RunSummary) -> bool:
         """Whether the machine was so much faster or slower that two runs cannot be compared."""

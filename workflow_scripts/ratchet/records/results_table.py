@@ -16,7 +16,10 @@ MEMORY_COLUMN = "memory_gb"
 
 
 class TableRow(Frozen):
-    """One experiment; ``metric`` and ``memory_mb`` are ``None`` if unknown."""
+    """One experiment; ``metric`` and ``memory_mb`` are ``None`` if unknown.
+
+    The description of one that diverged says so, where upstream tells an OOM.
+    """
 
     commit: str
     metric: float | None

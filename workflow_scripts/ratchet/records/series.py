@@ -94,7 +94,12 @@ def _number(cell: str, kind: object) -> int | float:
 
 def read_curve(store: Store, key: str) -> list[CurvePoint]:
     """Curve of a stored run, in the order in which it was printed; empty if it has none."""
-    return _read(CurvePoint, store.paths.run(key) / CURVE)
+    return parse_curve(store.paths.run(key))
+
+
+def parse_curve(folder: Path) -> list[CurvePoint]:
+    """Curve in the folder of a run, which may not be finished."""
+    return _read(CurvePoint, folder / CURVE)
 
 
 def read_samples(store: Store, key: str) -> list[Sample]:

@@ -63,6 +63,8 @@ class RunRecord(Frozen):
     ``impossible`` are printed numbers that were taken as not printed, and ``earlier_tries``
     how tries before this one ended, which something else than the run broke off.
     ``machine`` says what of the machine may be to blame for a failure, if anything may.
+    ``diverged`` says where the training loss went astray, in words, also of a run that ended
+    well and whose metric counts.
     """
 
     outcome: Outcome
@@ -83,8 +85,9 @@ class RunRecord(Frozen):
     impossible: tuple[str, ...] = ()
     earlier_tries: tuple[str, ...] = ()
     machine: str = ""
+    diverged: str = ""
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("machine",)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("machine", "diverged")
 
     @property
     def is_of_machine(self) -> bool:

@@ -435,6 +435,7 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "seconds": total_of_runs(records, trial.runs, lambda record: record.train_seconds),
         "wall_seconds": total_of_runs(records, trial.runs, lambda record: record.wall_seconds),
         "machine": machine_facts(trial, records),
+        "diverged": one_line_label(trial.diverged, 300) or None,
         "log_tail": None if log is None else tail_text(log, LOG_LIMIT),
         "runs": [run_facts(run, records) for run in trial.runs],
     }

@@ -117,7 +117,7 @@ _BY_OUTCOME = {
     Outcome.KILLED: Cause.MACHINE,
     Outcome.CONTENDED: Cause.MACHINE,
     Outcome.NO_METRIC: Cause.METRIC,
-    Outcome.NAN: Cause.CODE,
+    Outcome.DIVERGED: Cause.CODE,
     Outcome.TAMPERED: Cause.CODE,
 }
 

@@ -22,7 +22,9 @@ from ratchet.records.records import (
     evaluation_draws,
     run_seed,
 )
+from ratchet.records.series import parse_curve
 from ratchet.records.store import LOG, RunRecord
+from ratchet.runs.curve import divergence, run_curve
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
 from ratchet.runs.run import execute_run
@@ -294,6 +296,7 @@ class Executor:
             hidden=task.hidden,
             packages=tuple(locked_versions(lock)) if lock and not manifest.python else (),
             draws=evaluation_draws(*drawn),
+            curve=task.curve,
         )
 
     def _find_or_execute(self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool) -> _Made:
@@ -302,8 +305,11 @@ class Executor:
 
         def perform(folder: Path) -> RunRecord:
             here = self._on_this_machine(spec)
-            journal.append("run_started", **about, key=spec.key, budget=self.session.budget)
-            record = self._compared(execute_run(here, self.session.store, folder), source)
+            facts = {"key": spec.key, "budget": self.session.budget, "folder": folder.name}
+            facts |= {"curve": spec.curve} if spec.curve else {}
+            journal.append("run_started", **about, **facts)
+            made = execute_run(here, self.session.store, folder)
+            record = self._traced(self._compared(made, source), spec, folder)
             if self._check is not None:
                 self._check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
             return record
@@ -327,6 +333,7 @@ class Executor:
                 pace=record.pace,
                 again=again,
                 earlier_tries=record.earlier_tries,
+                **({"diverged": record.diverged} if record.diverged else {}),
             )
         return key, record, executed, again
 
@@ -343,6 +350,24 @@ class Executor:
             alike = [each for code, budget, each in past if (code, budget) == (source, here)]
             pace = replace(pace, slowed=slowing(pace, [each for *_, each in past], alike))
         return replace(record, pace=pace)
+
+    def _traced(self, record: RunRecord, spec: RunSpec, folder: Path) -> RunRecord:
+        """The record with where its loss went astray, of a run that ended well all the same.
+
+        That is settled now and kept with the run.  Its metric counts: one that is better than
+        the baseline's did not diverge, whatever its loss is.  Neither did one of a task whose
+        unchanged code ends so as well: its loss grows by nature.
+        """
+        value = _value(spec, record)
+        where = "" if value is None else divergence(parse_curve(folder))
+        if value is None or not where or spec.sources == self.session.baseline_files:
+            return record
+        sign, runs = self.session.sign, self._baseline_runs()
+        known = [sign * run.value for run in runs if run.value is not None]
+        if not known or sign * value < min(known):
+            return record
+        usual = any(divergence(run_curve(self.session.store, run.key)) for run in runs)
+        return record if usual else replace(record, diverged=where)
 
     def _past_paces(self) -> Iterator[tuple[str, object, Pace]]:
         """Source, budget and pace of the runs that were made in this session and count.
@@ -377,12 +402,9 @@ class Executor:
 
     def _evaluation_seconds(self) -> float | None:
         """What the evaluation of the baseline's runs took; ``None`` before there are some."""
-        session, runs = self.session, self._usual
+        session, runs = self.session, self._baseline_runs()
         if session.budget["seconds"] is None:
             return None
-        if runs is None:
-            there = session.paths.baseline.is_file()
-            runs = read_record(Baseline, session.paths.baseline).runs if there else ()
         found = [record.evaluation for run in runs if (record := session.store.lookup(run.key))]
         on_gpu = session.task.device == "gpu"
         seconds = [
@@ -391,6 +413,13 @@ class Executor:
             if e
         ]
         return median(seconds) if seconds else None
+
+    def _baseline_runs(self) -> Sequence[RunSummary]:
+        """The runs ``usual``; none before there are some."""
+        if self._usual is not None:
+            return self._usual
+        path = self.session.paths.baseline
+        return read_record(Baseline, path).runs if path.is_file() else ()
 
     def _summary(
         self, key: str, spec: RunSpec, record: RunRecord, set_aside: tuple[str, ...]
@@ -409,6 +438,7 @@ class Executor:
             slowed=record.pace.slowed if record.pace is not None else "",
             probe_seconds=record.pace.probe_seconds if record.pace is not None else None,
             tries=1 + len(record.earlier_tries),
+            diverged=record.diverged,
         )
 
 

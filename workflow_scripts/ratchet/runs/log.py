@@ -92,37 +92,6 @@ def log_tail(data: bytes, limit: int) -> str:
     return part[part.find(b"\n") + 1 :].decode("utf-8", errors="replace")
 
 
-CURVE_PARTS = (0.1, 0.25, 0.5, 1.0)
-"""Parts of a run at which its training loss is told: early enough to see how it starts."""
-
-CURVE_LINES = 2_000
-"""Lines with a loss that are read, evenly chosen: upstream prints half as many, and reading
-all that a hostile log can hold takes seconds."""
-
-# ``step 120: loss 1.2345 ...``, ``step 00120 (12.6%) | loss: 1.234567 | ...``.
-_PROGRESS = re.compile(
-    r"\W{0,3}step[ :=]{0,3}(\d{1,9})\b.{0,60}?\bloss[ :=]{1,3}(\d{1,9}(?:\.\d{1,12})?)(?![\w.])",
-    re.IGNORECASE,
-)
-
-
-def loss_curve(text: str, steps: float | None = None) -> list[tuple[float, float]]:
-    """A few points of the training loss that a log prints: part of the run, and loss.
-
-    They are those nearest to :data:`CURVE_PARTS`.  ``steps`` are those of the whole run, by
-    default the last that was printed.  A log without losses gives none.
-    """
-    lines = [line for line in re.split(r"[\r\n]", text) if "loss" in line.lower()]
-    lines = lines[:: -math.ceil(len(lines) / CURVE_LINES)] if lines else []  # with the last
-    matches = map(_PROGRESS.match, clean_lines("\n".join(lines)))
-    losses = {int(match[1]): float(match[2]) for match in matches if match is not None}
-    last = steps or max(losses, default=0)
-    if not losses or last <= 0:
-        return []
-    nearest = {min((abs(step / last - part), step) for step in losses)[1] for part in CURVE_PARTS}
-    return [(step / last, losses[step]) for step in sorted(nearest)]
-
-
 EVIDENCE_CHARACTERS = 200
 """An error line longer than that says nothing more to a reader of a table."""
 _FRAMES = 200
@@ -164,7 +133,7 @@ _WRAPPERS = frozenset(
     )
 )
 # What an error that came before another in one chain may be the cause of.
-_CAUSES = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.NAN, Outcome.IMPORT_ERROR)
+_CAUSES = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.DIVERGED, Outcome.IMPORT_ERROR)
 _CHAINED = re.compile(
     r"(During handling of the above exception|The above exception was the direct cause)"
 )
@@ -266,7 +235,7 @@ def _kind_of_exception(name: str, line: str) -> Outcome:
     if name in _IMPORTS:
         return Outcome.IMPORT_ERROR
     if name == "FloatingPointError" or (name in _NAN_ERRORS and _NAN.search(line)):
-        return Outcome.NAN
+        return Outcome.DIVERGED
     if name == "AssertionError" or _ASSERT.search(line):
         return Outcome.ASSERTION
     if name == "TimeoutExpired" or (name == "TimeoutError" and _LIMIT_HIT.search(line)):
@@ -281,7 +250,7 @@ def _kind_of_line(line: str) -> Outcome | None:
         (_DEVICE, Outcome.OOM_DEVICE),
         (_HOST, Outcome.OOM_HOST),
         (_ASSERT, Outcome.ASSERTION),
-        (_NAN_LINE, Outcome.NAN),
+        (_NAN_LINE, Outcome.DIVERGED),
         (_KILLED, Outcome.KILLED),
         (_DIED, Outcome.CRASH),
         (_LIMIT_HIT, Outcome.TIMEOUT),

@@ -9,7 +9,9 @@ from typing import Any
 from ratchet.base.structs import Frozen, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Evaluation, Outcome, PrefixScores
+from ratchet.records.series import CURVE, CurvePoint, series_table, thinned
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
+from ratchet.runs.curve import KEPT_POINTS, Clock, divergence, printed_curve
 from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
     Sign,
@@ -39,7 +41,10 @@ AGREEMENT = 1e-4
 def run_record(
     spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind, holds: str = ""
 ) -> RunRecord:
-    """The record of a run from its log in ``folder`` and what the supervisor answered."""
+    """The record of a run from its log in ``folder`` and what the supervisor answered.
+
+    Its curve, if it printed one, is left beside the log.
+    """
     text, after = (_printed_text(folder / name) for name in (LOG, LOG_ASKED))
     metrics, impossible = possible_numbers(_printed(spec, text, after), spec.counted)
     evaluation, tampered = _evaluated(spec, answer, metrics)
@@ -63,8 +68,11 @@ def run_record(
             own=(*answer.get("folders", ()), *TEMPORARY),
         )
     )
+    diverged = ""
     if spec.guard:
         found = _guard_evidence(found, code, clean_lines(text))
+    else:
+        found, diverged = _with_curve(found, _kept_curve(spec, folder, answer))
     if evaluation is not None and spec.metric in metrics:
         # What was printed agrees, but for the digits.
         metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
@@ -90,7 +98,18 @@ def run_record(
         unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
         impossible=impossible,
         machine=found.machine,
+        diverged=diverged,
     )
+
+
+def _kept_curve(spec: RunSpec, folder: Path, answer: Mapping[str, Any]) -> list[CurvePoint]:
+    """The curve that a run printed before it was asked about data, as it is kept."""
+    log = folder / LOG
+    data = log.read_bytes() if log.exists() else b""
+    curve = thinned(printed_curve(data, Clock.of(answer), spec.curve), KEPT_POINTS)
+    if curve:
+        (folder / CURVE).write_text(series_table(curve), encoding="utf-8")
+    return curve
 
 
 def _printed_text(path: Path) -> str:
@@ -261,7 +280,7 @@ def machine_fault(outcome: Outcome, ending: RunEnding) -> str:
     """
     if outcome in (Outcome.TIMEOUT, Outcome.CONTENDED, Outcome.KILLED):
         return ending.outside or MACHINE[outcome]
-    if outcome in (Outcome.OK, Outcome.TAMPERED, Outcome.NAN, Outcome.NO_METRIC):
+    if outcome in (Outcome.OK, Outcome.TAMPERED, Outcome.DIVERGED, Outcome.NO_METRIC):
         return ""
     if outcome is Outcome.CRASH and _signal_of(ending) in FROM_OUTSIDE:
         return ending.outside or MACHINE[Outcome.KILLED]
@@ -288,6 +307,23 @@ def _classified(ending: RunEnding) -> OutcomeEvidence:
             Outcome.CONTENDED, f"shared its device: {cut_line(ending.contended)}"
         )
     return found
+
+
+def _with_curve(found: OutcomeEvidence, curve: Sequence[CurvePoint]) -> tuple[OutcomeEvidence, str]:
+    """How a run ended by its log and by its curve, and where it diverged, if it did.
+
+    One that failed once its loss was no number any more failed of that.
+    """
+    lost = bool(curve) and not math.isfinite(curve[-1].loss)
+    if lost and found.outcome in _FOLLOWING:
+        reason = f"diverged, then {found.reason}"
+        found = replace(found, outcome=Outcome.DIVERGED, reason=reason, machine="")
+    where = divergence(curve) if found.outcome is Outcome.DIVERGED else ""
+    return (replace(found, reason=f"{found.reason} ({where})"), where) if where else (found, "")
+
+
+_FOLLOWING = (Outcome.CRASH, Outcome.ASSERTION, Outcome.NO_METRIC)
+"""Endings that a loss which is no number leads to: of a check, a decomposition, an index."""
 
 
 def _guard_evidence(found: OutcomeEvidence, code: int, lines: Sequence[str]) -> OutcomeEvidence:
@@ -374,7 +410,7 @@ def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
     if value is not None and math.isfinite(value):
         return OutcomeEvidence(Outcome.OK, "")
     if value is not None:
-        return OutcomeEvidence(Outcome.NAN, f"printed {cut_line(name)}: {value}")
+        return OutcomeEvidence(Outcome.DIVERGED, f"printed {cut_line(name)}: {value}")
     # A run that ended well is not searched: its log may be long.
     sign = strong_sign(lines)
     if sign is not None and sign.kind in _TELLING:
@@ -385,12 +421,12 @@ def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
 
 
 # What explains a missing metric even where the run says that it ended well.
-_TELLING = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.NAN)
+_TELLING = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.DIVERGED)
 _OUT_OF_MEMORY = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.OOM_EVALUATION)
 _SAID = {
     Outcome.OOM_DEVICE: "ran out of memory of the device",
     Outcome.OOM_HOST: "ran out of memory of the host",
-    Outcome.NAN: "diverged and stopped itself",
+    Outcome.DIVERGED: "diverged and stopped itself",
     Outcome.IMPORT_ERROR: "its code cannot be loaded",
     Outcome.ASSERTION: "a check of its own failed",
     Outcome.TIMEOUT: "stopped by a time limit of its own",

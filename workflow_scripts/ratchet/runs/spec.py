@@ -10,7 +10,7 @@ from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
 BESIDE = frozenset(
-    {"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds", "draws"}
+    {"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds", "draws", "curve"}
 )
 """Fields of a run that say how a machine serves it, not what it computes."""
 
@@ -54,7 +54,8 @@ class RunSpec(Frozen):
     ``evaluation_seconds`` is what the baseline's evaluation takes here: a model that knows it
     can train for as much less as its own takes longer.  ``draws`` is the hexadecimal number
     from which the evaluator draws the order of its questions, so that a repeated run is asked
-    in the same one; without it the evaluator draws from the system's randomness.
+    in the same one; without it the evaluator draws from the system's randomness.  ``curve`` is
+    the task's pattern for lines of progress.
     """
 
     command: Sequence[str]
@@ -94,6 +95,7 @@ class RunSpec(Frozen):
     mounts: Sequence[CacheMount] = ()
     evaluation_seconds: float | None = None
     draws: str = ""
+    curve: str = ""
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -65,9 +65,12 @@ class CappedLog:
         self.head_left = self.half
         self.tail = bytearray()
         self.left_out = 0
+        self.note = b""
+        self.taken = 0
 
     def write(self, data: bytes) -> None:
         """Take bytes; what does not fit in the head waits in a ring."""
+        self.taken += len(data)
         if self.head_left:
             self.stream.write(data[: self.head_left])
             self.stream.flush()
@@ -89,11 +92,40 @@ class CappedLog:
         self._trim()
         if self.left_out:
             note = f"\n[ratchet: {self.left_out} bytes of output left out here]\n"
-            self.stream.write(note.encode())
+            self.note = note.encode()
+            self.stream.write(self.note)
         self.stream.write(self.tail)
         self.stream.flush()
         os.fsync(self.stream.fileno())
         self.stream.close()
+
+
+class Stamps:
+    """Times at which output came: pairs of a number of bytes and the seconds by then.
+
+    What comes within ``interval`` of an entry counts to it.  Where there are too many the
+    interval doubles, so that a run of any length has as good a clock in a few kilobytes.
+    """
+
+    MOST = 2_000
+
+    def __init__(self, interval: float = 0.05) -> None:
+        self.interval = interval
+        self.entries: list[tuple[int, float]] = []
+
+    def add(self, size: int, seconds: float) -> None:
+        """Note that so many bytes had come by then."""
+        self._add(size, seconds)
+        while len(self.entries) > self.MOST:
+            self.interval *= 2
+            entries, self.entries = self.entries, []
+            for entry in entries:
+                self._add(*entry)
+
+    def _add(self, size: int, seconds: float) -> None:
+        if self.entries and seconds - self.entries[-1][1] < self.interval:
+            seconds = self.entries.pop()[1]
+        self.entries.append((size, seconds))
 
 
 APART = b"[ratchet: it asked to be evaluated; what it printed from here on is kept apart]\n"
@@ -106,6 +138,7 @@ class Watch:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
         self.log_asked: CappedLog | None = None
+        self.stamps = Stamps()
         self.line_open = False
         self.evaluator = Evaluator(order["evaluator"]) if order.get("evaluator") else None
         self.command: Command | ContainerCommand
@@ -170,6 +203,12 @@ class Watch:
             **found,
             **self.final,
             "outside": found.get("outside") or self.outside(found["code"]),
+            "output": {
+                "stamps": self.stamps.entries,
+                "head": self.log.half,
+                "note": len(self.log.note),
+                "left_out": self.log.left_out,
+            },
             "evaluation": evaluation,
             # The clock is the same in all processes of a machine.
             "began": self.began,
@@ -249,6 +288,8 @@ class Watch:
             self.log_asked.write(data)
         else:
             self.log.write(data)
+            if data:
+                self.stamps.add(self.log.taken, round(time.monotonic() - self.began, 3))
             self.line_open = not data.endswith(b"\n") and (bool(data) or self.line_open)
         return taken
 

@@ -89,7 +89,8 @@ class Attempt(Frozen):
     better) and ``confidence`` the probability that there is one, both by what
     was known at the time; ``None`` where nobody judged it.  ``constant`` and
     ``value`` are set where the edit is declared; else the description is read.  One that
-    the task's guard stopped counts as ``crashed`` too.
+    the task's guard stopped counts as ``crashed`` too.  ``diverged`` says where the loss of one
+    went astray, whether it has a metric or not.
     """
 
     number: int
@@ -103,6 +104,7 @@ class Attempt(Frozen):
     memory_gb: float | None = None
     constant: str | None = None
     value: str | None = None
+    diverged: str = ""
 
     @property
     def name(self) -> str:
@@ -226,6 +228,7 @@ def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[
             guarded=guarded,
             constant=edit.name if edit is not None and edit.value is not None else None,
             value=edit.value if edit is not None else None,
+            diverged=trial.diverged,
         )
         for trial in trials
         if not trial.sets_several
@@ -254,16 +257,22 @@ def attempt_identity(attempt: Attempt) -> tuple[str, str]:
 
 
 def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
-    """Crashes not to repeat, the latest first, with the memory where it is known."""
+    """Crashes not to repeat, the latest first, with the memory where it is known.
+
+    One that diverged is no broken code: what it raised was too much of it.
+    """
     ran = [a.memory_gb for a in attempts if not a.crashed and a.memory_gb]
     most = f"; the largest that ran took {max(ran):.3g} GB" if ran else ""
     of_memory = re.compile(r"\boom\b|out of memory|memory|vram", re.IGNORECASE)
-    latest = {normal_words(a.description): a for a in attempts if a.crashed}
+    latest = {normal_words(a.description): a for a in attempts if a.crashed or a.diverged}
     notes = []
     for attempt in sorted(latest.values(), key=lambda a: -a.number):
         used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
         ended = "failed the guard" if attempt.guarded else f"crashed{used}{told}"
+        if attempt.diverged:
+            where = shorten(one_line(attempt.diverged), QUOTED)
+            ended = f"diverged ({where}): try it lower, or with a warm-up"
         notes.append(AttemptNote(f"{attempt.name} {ended}", (attempt.number,)))
     return notes
 

@@ -17,7 +17,7 @@ from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.base.structs import Frozen
 from ratchet.config import Config, spelled_commands
 from ratchet.integrity.seal import sealed_step
-from ratchet.monitor.views import Progress
+from ratchet.monitor.views import Progress, RunWatch
 from ratchet.records.events import Event, Journal, Listener, each_listener
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.process import die_with_parent
@@ -58,11 +58,11 @@ class StepCall(Frozen):
     def journal_of(self, config: Config, who: str = "") -> Journal:
         """A session's journal, and all who listen to it; the view has the last word."""
         paths = SessionPaths(config.session, self.root)
-        listeners: list[Listener] = [Progress(paths.progress_log, who=who)]
+        listeners: list[Listener] = [RunWatch(paths), Progress(paths.progress_log, who=who)]
         if config.notify_command is not None:
             from ratchet.monitor.notify import Notifier  # most sessions tell nobody
 
-            listeners.insert(0, Notifier(config, paths))
+            listeners.insert(1, Notifier(config, paths))
         return Journal(paths.events, each_listener(*listeners, lambda event: _view(paths, event)))
 
     @property

@@ -22,6 +22,7 @@ from ratchet.records.history import (
     SEED_IGNORED,
     History,
     SeedEffect,
+    Trial,
     evidence,
     name_of,
     seed_effect,
@@ -133,6 +134,11 @@ class Case(Struct):
     ignores_seed: bool = False
     values: list[float] = field(default_factory=list)
     seedless: bool = False
+
+    @property
+    def trial(self) -> Trial:
+        """It as the session's history will tell of it, before any ruling."""
+        return Trial(self.proposal, tuple(self.runs), kept=self.kept)
 
     @property
     def barred(self) -> bool:
@@ -295,6 +301,8 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
         text = f"kept but for the {kinds} price: {price}; {text}"
     if found.p_value is not None and found.level is not None and found.n > 1:
         text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
+    if case.trial.diverged:
+        text += f"; diverged: {case.trial.diverged}"
     if case.quarantined:
         went = "a fresh run confirmed it" if case.confirmed else "a fresh run did not confirm it"
         text += f"; too large to be believed on one run, {went}"
@@ -577,7 +585,7 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
             metric=found.mean,
             memory_mb=found.memory_mb,
             status=found.verdict.status,
-            description=case.proposal.description,
+            description=case.trial.title,
         )
         for case, found in zip(cases, rulings, strict=True)
     ]
@@ -619,6 +627,7 @@ def _announce(
             proposer=case.proposal.proposer,
             verdict=found.verdict,
             reason=found.reason,
+            **({"diverged": case.trial.diverged} if case.trial.diverged else {}),
             mean=found.mean,
             n=len(found.runs),
             confidence=found.confidence,

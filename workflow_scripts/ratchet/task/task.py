@@ -216,23 +216,48 @@ _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 def pattern_fault(pattern: str) -> str | None:
     """Why a pattern cannot be used; ``None`` if it can."""
+    groups = _groups(pattern)
+    if isinstance(groups, str):
+        return groups
+    if groups.groups != 1:
+        return (
+            "expected exactly one group, the number, as in 'accuracy: ([0-9.]+)', found "
+            f"{groups.groups} in {pattern!r}; write others as (?:...)"
+        )
+    return None
+
+
+CURVE_GROUPS = ("step", "loss", "seconds", "tokens")
+"""Groups of a pattern that reads lines of progress; it needs the first two."""
+
+
+def curve_fault(pattern: str) -> str | None:
+    """Why a pattern for lines of progress cannot be used; ``None`` if it can."""
+    groups = _groups(pattern)
+    if isinstance(groups, str):
+        return groups
+    names = set(groups.groupindex)
+    if not {"step", "loss"} <= names <= set(CURVE_GROUPS) or groups.groups != len(names):
+        return (
+            "expected the groups (?P<step>...) and (?P<loss>...), and (?P<seconds>...) and "
+            f"(?P<tokens>...) if lines tell them, found {pattern!r}; write others as (?:...)"
+        )
+    return None
+
+
+def _groups(pattern: str) -> Any:
+    """A pattern as RE2 reads it, or in words why it cannot be used."""
     if len(pattern) > LONGEST_PATTERN:
         return f"expected at most {LONGEST_PATTERN} characters, found {len(pattern)}"
     try:
         # Python's own parser reads it too, for the words that every match holds.
         _tree(pattern)
-        groups = _compiled(pattern).groups
+        return compiled_pattern(pattern)
     except (re.error, ValueError, RecursionError, OverflowError) as error:
         return f"expected a regular expression of RE2, found {pattern!r} ({error})"
-    if groups != 1:
-        return (
-            "expected exactly one group, the number, as in 'accuracy: ([0-9.]+)', found "
-            f"{groups} in {pattern!r}; write others as (?:...)"
-        )
-    return None
 
 
-def _compiled(pattern: str) -> Any:
+def compiled_pattern(pattern: str) -> Any:
     """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read.
 
     A log is written by a candidate, which may not keep the harness busy: RE2 searches in
@@ -280,7 +305,7 @@ def search_patterns(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
     lines = [line.encode(errors="replace") for line in clean_lines(text)]
     found = {}
     for name, pattern in patterns.items():
-        value = _last(lines, _compiled(pattern))
+        value = _last(lines, compiled_pattern(pattern))
         if value is not None:
             found[name] = value
     return found
@@ -327,6 +352,7 @@ class PlainKeys(Frozen, kw_only=True):
     target: float | None = None
     constraints: tuple[Constraint, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    curve: str = ""
 
 
 class Task(PlainKeys, kw_only=True):
@@ -341,7 +367,8 @@ class Task(PlainKeys, kw_only=True):
     commands if that is not the harness's.  Without an ``environment``, a lock, what its
     interpreter has installed is held by digest; without a ``brief`` a session writes one.
 
-    ``patterns`` find printed numbers in the log, by name.  ``target`` ends a session that
+    ``patterns`` find printed numbers in the log, by name, and ``curve`` lines of progress, where
+    they are of no usual make.  ``target`` ends a session that
     reaches it, and what breaks one of ``constraints`` is not kept.  ``caches`` are folders
     that runs read, ``variables`` what they find in their environment.  A task whose files
     are from a repository has an ``origin``, and a ``definition`` elsewhere.  ``clone`` is the
@@ -531,6 +558,9 @@ def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:
         fault = pattern_fault(pattern)
         if fault is not None:
             yield f"{place}: {fault}"
+    fault = curve_fault(values["curve"]) if "curve" in values else None
+    if fault is not None:
+        yield f"curve: {fault}"
 
 
 def _space_faults(values: Mapping[str, Any]) -> Iterator[str]:
