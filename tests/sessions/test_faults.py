@@ -154,6 +154,7 @@ MISBEHAVIOUR = {
     "hang": ("timeout", "stopped after 4 s"),
     "silent": ("no_metric", "without printing val_loss"),
     "nan": ("diverged", "val_loss: nan"),
+    "diverge": ("ok", ""),
     "flood": ("ok", ""),
     "fork": ("ok", ""),
     "tamper": ("tampered", "prepare.py"),
@@ -167,12 +168,12 @@ def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -
     declare(box, {**behaviour, "category": "other"}, constant("WIDTH", 4))
     # Under isolation the fixed file is read-only, and the cheat a crash.
     settings = {"confirm_replicates": 1, "max_replicates": 1, "isolation": "none"}
-    box.play(rounds=3, candidates=3, timeout_seconds=4, **settings)
+    box.play(rounds=5, candidates=2, timeout_seconds=4, **settings)
     assert not box.trainers()
     rulings = {ruling["number"]: ruling for ruling in box.rulings()}
-    assert len(rulings) == 9
-    seen = set()
-    for number in (1, 2, 3):
+    assert len(rulings) == 10
+    seen, rows = set(), (box.session / "results.tsv").read_text().splitlines()
+    for number in range(1, 6):
         for proposal in box.json(f"rounds/{number:04d}/proposals.json")["proposals"]:
             ruling = rulings[proposal["number"]]
             value = proposal["edit"]["value"].strip("'")
@@ -181,6 +182,11 @@ def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -
             assert ruling["runs"][0]["outcome"] == outcome, value
             assert words in ruling["runs"][0]["reason"]
             assert ruling["verdict"] in VERDICTS.get(outcome, {"CRASH"})
+            diverged = value in ("nan", "diverge")
+            assert ("diverged" in ruling["reason"]) is diverged
+            *_, status, told = rows[1 + proposal["number"]].split("\t")
+            assert told.endswith(" (diverged)") is diverged
+            assert value != "diverge" or status == "discard"
     assert seen == {*MISBEHAVIOUR, "4"}
     logs = list((box.path / "store" / "runs").rglob("run.log"))
     assert max(log.stat().st_size for log in logs) < 1.1 * 2**20

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.trials import history, proposal, run, trial
-from ratchet.base.errors import InputMissingError
+from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.io import read_bytes, write_bytes, write_json
-from ratchet.base.structs import replace
+from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.records.history import (
     BASELINE,
     History,
@@ -284,3 +284,27 @@ def test_the_last_run_of_the_incumbent() -> None:
 def test_runs_of_another_pace_are_not_compared(first, second, other) -> None:
     one, two = (replace(run(1.0), probe_seconds=seconds) for seconds in (first, second))
     assert one.is_of_another_pace(two) is other
+
+
+def test_a_trial_that_diverged_is_told_from_a_crash() -> None:
+    crashed, where = trial(1, verdict=Verdict.CRASH), "training loss nan from step 9 on"
+    assert (crashed.diverged, crashed.title) == ("", "d")
+    run = replace(crashed.runs[0], outcome=Outcome.DIVERGED, reason="printed val: nan")
+    lost = replace(crashed, runs=(run,))
+    assert lost.diverged == "printed val: nan"
+    assert lost.failure == "diverged: printed val: nan"
+    lost = replace(crashed, runs=(replace(run, diverged=where),))
+    assert (lost.diverged, lost.title) == (where, "d (diverged)")
+    # One that was kept is good, whatever its loss did.
+    good = replace(trial(2).runs[0], diverged=where)
+    assert replace(trial(2), runs=(good,)).title == "d (diverged)"
+    assert replace(trial(2, verdict=Verdict.KEEP), runs=(good,)).diverged == ""
+
+
+def test_records_that_call_a_diverged_run_nan_are_read() -> None:
+    values = to_json_values(RunSummary("k", 1, Outcome.DIVERGED, "", None, None))
+    assert values["outcome"] == "diverged" and "diverged" not in values
+    old = from_json_values(RunSummary, {**values, "outcome": "nan"})
+    assert old.outcome is Outcome.DIVERGED
+    with pytest.raises(DataError):
+        from_json_values(RunSummary, {**values, "outcome": "nonsense"})

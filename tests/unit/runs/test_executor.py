@@ -9,7 +9,8 @@ import pytest
 from ratchet.base.structs import replace
 from ratchet.records.events import Journal, append_line, read_events
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Outcome, Pace, Role
+from ratchet.records.records import Outcome, Pace, Role, RunSummary
+from ratchet.records.series import CurvePoint
 from ratchet.records.store import RunRecord, run_key
 from ratchet.runs import executor as module
 from ratchet.runs.executor import Executor
@@ -213,3 +214,36 @@ def test_attempts_beside_others_are_not_made_again_once_one_succeeded(runs: Runs
     again = runs.made(ended(SHARED), ended(OK), source="b")
     assert len(stayed.set_aside) == 2 and len(again.set_aside) == 1
     assert len(runs.records) == 2 + 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("value", "ours", "baseline", "diverged"),
+    [
+        (2.0, (4.0, 3.0, 2.0, 9.0, 9.0, 9.0), (4.0, 3.0, 2.0, 2.0, 1.0, 1.0), True),
+        (2.0, (4.0, 3.0, 2.0, 2.0, 1.0, 1.0), (), False),
+        # It is better than the unchanged code, whose loss may grow by nature, too.
+        (0.5, (4.0, 3.0, 2.0, 9.0, 9.0, 9.0), (), False),
+        (2.0, (4.0, 3.0, 2.0, 9.0, 9.0, 9.0), (1.0, 1.0, 1.0, 3.0, 3.0, 3.0), False),
+    ],
+)
+def test_a_loss_beyond_its_beginning_is_told_and_decides_nothing(
+    value: float,
+    ours: tuple[float, ...],
+    baseline: tuple[float, ...],
+    diverged: bool,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = RunSummary("k", 1, OK, "", 1.0, None)
+    executor = runs.executor
+    session: Any = executor.session
+    session.baseline_files, session.sign = {"train.py": "base"}, 1
+    executor._usual = [usual]
+    kept = [CurvePoint(n, loss) for n, loss in enumerate(ours)]
+    monkeypatch.setattr(module, "parse_curve", lambda _: kept)
+    held = [CurvePoint(n, loss) for n, loss in enumerate(baseline)]
+    monkeypatch.setattr(module, "run_curve", lambda *_: held)
+    found = runs.made(ended(OK, loss=value))
+    assert (found.outcome, found.value) == (OK, value)
+    assert bool(found.diverged) is diverged
+    assert runs.made(ended(OK, loss=value), source="base").diverged == ""

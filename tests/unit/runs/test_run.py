@@ -9,6 +9,7 @@ import pytest
 from helpers.run_plans import DATA, launch, plan, store
 from ratchet.base.io import remove_run_folder
 from ratchet.records.records import Outcome
+from ratchet.records.series import parse_curve
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.run import LOG_LIMIT_BYTES, Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
@@ -111,3 +112,54 @@ def test_a_run_knows_what_the_baselines_evaluation_takes(
     source = "import os; print('val:', os.environ.get('RATCHET_EVALUATION_SECONDS', 7))"
     record, _ = run(tmp_path, source, evaluation_seconds=seconds)
     assert record.metrics["val"] == (seconds or 7)
+
+
+def test_the_curve_is_kept_beside_the_log_with_its_times(tmp_path: Path) -> None:
+    source = """
+import time
+for step in range(3):
+    time.sleep(0.2)
+    print(f"\\rstep {step:05d} | loss: {3 - step}.5 | dt: 100ms | tok/sec: 500", end="", flush=True)
+print("\\n---\\nval: 0.25")
+"""
+    record, _ = run(tmp_path, source)
+    assert record.outcome is Outcome.OK and record.diverged == ""
+    curve = parse_curve(tmp_path / "run")
+    assert [(p.step, p.loss, p.tokens) for p in curve] == [
+        (0, 3.5, 50),
+        (1, 2.5, 100),
+        (2, 1.5, 150),
+    ]
+    first, second, third = (point.seconds or 0.0 for point in curve)
+    assert first > 0.2 and second > first + 0.1 and second + 0.1 < third <= record.wall_seconds
+
+
+def test_a_flood_has_the_times_of_its_last_lines(tmp_path: Path) -> None:
+    source = """
+import time
+print('step 1 loss 4')
+for i in range(300): print('x' * 20000)
+time.sleep(0.5)
+print('step 2 loss 3\\n---\\nval: 2')
+"""
+    record, _ = run(tmp_path, source)
+    first, last = parse_curve(tmp_path / "run")
+    assert first.seconds is not None and last.seconds is not None
+    assert first.seconds + 0.4 < last.seconds <= record.wall_seconds
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("print('val: nan')", "printed val: nan (training loss nan from step 2 on, 1.5 at step 1)"),
+        ("raise ValueError('eigenvalues')", "diverged, then exit status 1 (training loss nan"),
+        ("import sys; print('FAIL'); sys.exit(1)", "diverged and stopped itself"),
+    ],
+)
+def test_a_run_that_diverges_says_where(tmp_path: Path, end: str, words: str) -> None:
+    losses = "for s, l in enumerate((4.5, 1.5, 'nan', 'nan')): print(f'step {s}: loss {l}')\n"
+    record, _ = run(tmp_path, losses + end)
+    assert record.outcome is Outcome.DIVERGED
+    assert words in record.reason
+    assert record.diverged == "training loss nan from step 2 on, 1.5 at step 1"
+    assert record.machine == ""

@@ -107,3 +107,19 @@ def test_what_is_started_by_path_needs_the_standard_library_alone(program, more)
     others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert others <= {"__main__", "ratchet"}
     assert {name for name in names if name.startswith("ratchet.")} == SHARED | more
+
+
+def test_times_of_output_are_few_and_as_exact_as_their_interval() -> None:
+    stamps = supervisor.Stamps(0.1)
+    for number in range(50_000):
+        stamps.add(number + 1, number / 50)
+    assert len(stamps.entries) <= supervisor.Stamps.MOST
+    sizes, seconds = zip(*stamps.entries, strict=True)
+    assert sizes[-1] == 50_000 and list(sizes) == sorted(sizes)
+    late = [(size - 1) / 50 - told for size, told in zip(sizes, seconds, strict=True)]
+    assert all(0 <= each <= 2 * stamps.interval for each in late)
+    # A line after a long silence is not taken for one before it.
+    quiet = supervisor.Stamps(0.1)
+    for size, when in ((1, 0.0), (2, 0.05), (3, 60.0)):
+        quiet.add(size, when)
+    assert quiet.entries == [(2, 0.0), (3, 60.0)]

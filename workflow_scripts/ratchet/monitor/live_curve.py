@@ -122,8 +122,8 @@ def _last_step(curve: Facts) -> int:
 def binned(points: Sequence[tuple[int, float | None]], width: int, last: int) -> list[float | None]:
     """Mean loss in each of ``width`` equal parts of the steps up to ``last``.
 
-    A part without a point has that of the part before, and those before the first point its
-    own; after the last point there is none.
+    Parts without a point lie on the line between those beside them, and those before the first
+    point have its loss; after the last point there is none.
     """
     parts: list[list[float]] = [[] for _ in range(width)]
     reached = -1
@@ -131,11 +131,12 @@ def binned(points: Sequence[tuple[int, float | None]], width: int, last: int) ->
         place = min(width - 1, width * step // max(last, 1))
         reached = max(reached, place)
         parts[place] += [] if loss is None else [loss]
-    found = list[float | None]()
-    mean = next((losses[0] for losses in parts if losses), None)
-    for place, losses in enumerate(parts):
-        mean = sum(losses) / len(losses) if losses else mean
-        found.append(mean if place <= reached else None)
+    means = [CurvePoint(place, sum(all_) / len(all_)) for place, all_ in enumerate(parts) if all_]
+    found = [loss_at(means, place) if place <= reached else None for place in range(width)]
+    if means:
+        first = means[0]
+        found[: first.step] = [first.loss] * first.step
+        found[means[-1].step] = means[-1].loss
     return found
 
 

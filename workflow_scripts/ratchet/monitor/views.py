@@ -12,7 +12,7 @@ from string import Template
 from typing import Any, TextIO
 
 from ratchet.base.colours import DARK, LIGHT, css_variables
-from ratchet.base.terminal import CLEAR_LINE, GREEN, RED, YELLOW, coloured, is_terminal
+from ratchet.base.terminal import CLEAR_LINE, GREEN, RED, YELLOW, coloured, use_colour
 from ratchet.base.text import (
     DASH,
     decimals_for,
@@ -73,7 +73,7 @@ class Progress:
         append_line(self.log, text)
         code = _COLOURS.get(str(event.get("verdict", event["event"])))
         # Over the line that shows a run at work, if there is one.
-        start = CLEAR_LINE if is_terminal(self.stream) else ""
+        start = CLEAR_LINE if use_colour(self.stream) else ""
         text = coloured(text, code if self.colour else None)
         print(f"{start}{text}", file=self.stream, flush=True)
 
@@ -289,8 +289,8 @@ class LivePage:
 class RunWatch:
     """Listens to a journal and looks at each run while it lasts; never raises.
 
-    On a terminal it redraws one line, which the next line of the session takes the place of;
-    elsewhere it prints nothing.  The page is made anew while a run lasts.
+    On a terminal that wants colours it redraws one line, which the session's next line takes
+    the place of; elsewhere it prints nothing.  The page is made anew while a run lasts.
     """
 
     def __init__(
@@ -322,7 +322,7 @@ class RunWatch:
             self.thread = None
 
     def _look(self, over: threading.Event) -> None:
-        terminal = is_terminal(self.stream)
+        terminal = use_colour(self.stream)
         pause, page_due = (
             self.every if terminal else REFRESH_SECONDS,
             time.monotonic() + REFRESH_SECONDS,

@@ -293,7 +293,7 @@ def curve_parts(
     ``steps`` are those of the whole run, by default the last that was printed.
     """
     last = steps or max((point.step for point in curve), default=0)
-    if last <= 0:
+    if last <= 0 or not curve:
         return []
     near = (min(curve, key=lambda p: (abs(p.step / last - part), p.step)) for part in CURVE_PARTS)
     return [(point.step / last, point.loss) for point in dict.fromkeys(near)]
