@@ -95,8 +95,15 @@ def test_crashes_tell_their_memory() -> None:
         attempt(3, "depth 20", crashed=True, memory_gb=79.5),
         attempt(4, "typo", crashed=True),
         attempt(5, "typo", crashed=True),
+        attempt(
+            6, "rate x9", crashed=True, memory_gb=9.0, diverged="training loss nan from step 9"
+        ),
+        attempt(7, "rate x8", diverged="x" * 99),
     ]
     assert [note.text for note in crashes(log)] == [
+        f"'rate x8' (experiment 7) diverged ({'x' * 59}…): try it lower, or with a warm-up",
+        "'rate x9' (experiment 6) diverged (training loss nan from step 9): try it lower, or with "
+        "a warm-up",
         "'typo' (experiment 5) crashed",
         "'depth 20' (experiment 3) crashed at 79.5 GB; the largest that ran took 60.2 GB",
         "'depth 30 (OOM)' (experiment 2) crashed; the largest that ran took 60.2 GB",

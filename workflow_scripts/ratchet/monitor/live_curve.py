@@ -207,12 +207,14 @@ def curve_svg(curve: Facts) -> str:
     span = (high - low) or 1.0
 
     def line(points: Sequence[tuple[int, float | None]], name: str) -> str:
-        places = " ".join(
+        places = [
             f"{WIDE * step / last:.1f},{HIGH * (high - loss) / span:.1f}"
             for step, loss in points
             if loss is not None and loss - high < span
-        )
-        return f'<polyline class="{name}" points="{places}"/>' if places else ""
+        ]
+        # The last one twice, so that a first point is seen, too.
+        along = " ".join([*places, *places[-1:]])
+        return f'<polyline class="{name}" points="{along}"/>' if places else ""
 
     ends = f"<span>{loss_words(high)} to {loss_words(low)}</span><span>step 0 to {last:,}</span>"
     said = f"Training loss by step: {loss_words(curve['loss'])} at step {curve['step']}"

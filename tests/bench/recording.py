@@ -1,0 +1,88 @@
+"""What it costs to record a run: its curve, and the times of its lines.
+
+Plays the log of a run of five minutes, of 3,000 lines, through the supervisor in a few seconds,
+with the times of its output noted and without, and reads the curve afterwards::
+
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/recording.py
+
+Printed are seconds of processor time: of the supervisor while the run lasts, in which every line
+comes alone as it would in five minutes, and of the harness after it.  The targets are 1 % of
+five minutes and 0.05 s.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from helpers import REPO
+
+sys.path.insert(0, str(REPO / "workflow_scripts"))
+from ratchet.records.series import series_table, thinned
+from ratchet.runs.curve import KEPT_POINTS, Clock, divergence, printed_curve
+from ratchet.runs.supervisor import CappedLog, Stamps
+
+SECONDS = 300.0
+LINE = (
+    "\rstep {:05d} ({:.1f}%) | loss: {:.6f} | lrm: 1.00 | dt: 100ms | tok/sec: 1,690,000 | "
+    "mfu: 39.8% | epoch: 1 | remaining: 200s    "
+)
+
+
+def lines(count: int) -> list[bytes]:
+    """Lines of progress as upstream prints them."""
+    each = (LINE.format(n, 100 * n / count, 9.0 - 6.0 * n / count) for n in range(count))
+    return [line.encode() for line in each]
+
+
+def cost(work: Callable[[], object], times: int = 7) -> float:
+    """Median of the processor time of some work."""
+    spent = []
+    for _ in range(times):
+        began = time.process_time()
+        work()
+        spent.append(time.process_time() - began)
+    return statistics.median(spent)
+
+
+def written(path: Path, output: list[bytes], noted: bool) -> Stamps:
+    """Write a log as the supervisor does, line by line."""
+    log, stamps = CappedLog(str(path), 1 << 20), Stamps()
+    for number, line in enumerate(output):
+        log.write(line)
+        if noted:
+            stamps.add(log.taken, round(SECONDS * number / len(output), 3))
+    log.close()
+    return stamps
+
+
+def measure(count: int) -> None:
+    """Print what the log of a run with so many lines costs."""
+    output = lines(count)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "run.log"
+        without = cost(lambda: written(path, output, noted=False))
+        during = cost(lambda: written(path, output, noted=True)) - without
+        stamps = written(path, output, noted=True)
+        clock = Clock(stamps.entries)
+
+        def read() -> None:
+            curve = thinned(printed_curve(path.read_bytes(), clock), KEPT_POINTS)
+            (Path(name) / "curve.tsv").write_text(series_table(curve))
+            divergence(curve)
+
+        after = cost(read)
+        size = (Path(name) / "curve.tsv").stat().st_size
+    print(f"log: {count} lines, {sum(map(len, output)) / 1000:.0f} kB in {SECONDS:g} s")
+    print(f"during the run: {during:.4f} s, {100 * during / SECONDS:.4f} % (target: 1 %)")
+    print(f"after the run:  {after:.4f} s (target: 0.05 s)")
+    print(f"kept: {size} bytes, {len(stamps.entries)} times of output")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=3_000)
+    measure(parser.parse_args().lines)
