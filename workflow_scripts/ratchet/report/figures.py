@@ -5,28 +5,32 @@ data, never as an expression.  All positions are fixed (no automatic sizing),
 so that a label can be known to fit before it is drawn.
 """
 
-import math
+import itertools
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
 from ratchet.base.text import format_duration, format_number, format_percent, shorten
 from ratchet.records.records import chance_name
 from ratchet.report.figure_style import (
-    CHARACTER_WIDTH,
     Anchor,
     FigureTable,
     Frame,
+    Label,
+    Plane,
     Range,
     Row,
     Spec,
     base_spec,
+    broken_range,
     class_encodings,
     figure_title,
+    fitted,
     haloed_words,
     mark_layer,
     metric_title,
     place_labels,
     robust_range,
+    text_length,
     value_axis,
 )
 from ratchet.report.inputs import Facts
@@ -71,9 +75,9 @@ LANES = (
     ("confirmation", "champion"),
     ("transfer", "champion"),
 )
-LANE_HEIGHT = 24
-SCHEDULE_WIDE = Frame(width=880, height=0, left=104, right=34, top=10, bottom=44)
-SCHEDULE_NARROW = Frame(width=236, height=0, left=100, right=24, top=10, bottom=44)
+LANE_HEIGHT = 26
+SCHEDULE_WIDE = Frame(width=870, height=0, left=114, right=34, top=10, bottom=48)
+SCHEDULE_NARROW = Frame(width=226, height=0, left=110, right=24, top=10, bottom=48)
 UNITS = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0), ("seconds", 1.0, 0.0))
 
 
@@ -130,8 +134,10 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
     }
 
 
-PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
-PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
+PARETO_WIDE = Frame(width=890, height=320, top=44, right=40, bottom=50, labels=12)
+PARETO_NARROW = Frame(
+    width=262, height=260, left=70, right=24, top=64, bottom=50, labels=5, legend_columns=2
+)
 
 # Name, shape, colour and area, in drawing order.
 PARETO_CLASSES = (
@@ -157,17 +163,18 @@ def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
         "x": value_axis("x", x, "memory (MB), left is better"),
         "y": value_axis("y", y, metric_title(facts)),
     }
-    point = {**scales, **class_encodings(PARETO_CLASSES, rows, frame.legend_columns, 20)}
-    names = _names(known, rows, frame, x, y)
+    point = {**scales, **class_encodings(PARETO_CLASSES, rows, frame, 20)}
+    steps = _steps(facts)
+    names = _names(known, rows, steps, frame, x, y)
     layers = [
-        mark_layer(_steps(facts), _LINE, scales),
+        mark_layer(steps, _LINE, scales),
         mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, point),
     ]
     words = {**scales, "text": {"field": "text", "type": "nominal"}}
-    for align, dx in (("left", 7), ("right", -7)):
-        text = {"type": "text", "align": align, "baseline": "bottom", "dx": dx, "dy": -4}
-        text |= {"fontSize": frame.font - 1}
-        layers += haloed_words([r for r in names if r["align"] == align], text, words, "ink")
+    text = {"type": "text", "baseline": "middle", "fontSize": frame.font - 1}
+    for align in ("left", "right"):
+        chosen = [r for r in names if r["align"] == align]
+        layers += haloed_words(chosen, {**text, "align": align}, words, "ink")
     return {**base_spec(frame), "layer": [each for each in layers if each["data"]["values"]]}
 
 
@@ -217,30 +224,50 @@ def _steps(facts: Facts) -> list[Row]:
     return rows if len(rows) > 1 else []
 
 
-def _names(known: dict[int, str], rows: list[Row], frame: Frame, x: Range, y: Range) -> list[Row]:
+def _names(
+    known: dict[int, str], rows: list[Row], steps: list[Row], frame: Frame, x: Range, y: Range
+) -> list[Row]:
     """Names of the front and of what it dominates among the kept, where there is room."""
-    per_character = (frame.font - 1) * CHARACTER_WIDTH
-    named, anchors = [], []
+    size, anchors, texts = frame.font - 1, list[Anchor](), list[str]()
+    plane = Plane(0, frame.width + frame.right - 4, frame.height)
     for row in rows:
+        across, down = x.place(row["x"]) * frame.width, (1 - y.place(row["y"])) * frame.height
+        plane.take((across - 6, down - 6, across + 6, down + 6))
         if row["class"] == "not kept":
             continue
-        left = (row["x"] - x.low) / (x.high - x.low) * frame.width
-        down = (1 - (row["y"] - y.low) / (y.high - y.low)) * frame.height
-        name = shorten(known[row["number"] or 0], PARETO_LABEL_CHARACTERS)
-        length = len(name) * per_character + 10
-        # Where there is no room to the right of a point its name stands to the left.
-        beyond = left + length > frame.width + frame.right - 10
-        align = "right" if beyond and left > length else "left"
-        named.append({"x": row["x"], "y": row["y"], "text": name, "align": align})
+        text = shorten(known[row["number"] or 0], PARETO_LABEL_CHARACTERS)
         weight = 2.0 if row["class"] == "on the front" else 1.0
-        anchors.append(Anchor(left - (length if align == "right" else 0), down, length, weight))
-    chosen = place_labels(anchors, 0, (frame.font - 1) * 1.3, frame.labels)
-    return [named[i] for i in chosen]
+        texts.append(text)
+        anchors.append(Anchor(across, down, text_length(text, size), weight))
+    stairs = [(s["x"], s["y"]) for s in steps]
+    for here, there in itertools.pairwise(stairs):
+        ends = [
+            (x.place(a) * frame.width, (1 - y.place(b)) * frame.height) for a, b in (here, there)
+        ]
+        (left, right), (top, bottom) = (sorted(values) for values in zip(*ends, strict=True))
+        plane.take((left - 1, top - 1, right + 1, bottom + 1))
+    # Without lines to the points a name must stand beside its own.
+    found = place_labels(anchors, plane, size, frame.labels, up=True, reach=size + 6)
+    return [_word(label, texts[label.index], frame, x, y) for label in found]
+
+
+def _word(label: Label, text: str, frame: Frame, x: Range, y: Range) -> Row:
+    """A placed label in the units of the axes."""
+    return {
+        "x": x.value(label.x / frame.width),
+        "y": y.value(1 - label.y / frame.height),
+        "text": text,
+        "align": "left" if label.left else "right",
+    }
 
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"
     "L1,0.68L0.68,1L0,0.32L-0.68,1L-1,0.68L-0.32,0Z"
+)
+STAR = (
+    "M0,-1L0.27,-0.37L0.95,-0.31L0.43,0.14L0.59,0.81"
+    "L0,0.45L-0.59,0.81L-0.43,0.14L-0.95,-0.31L-0.27,-0.37Z"
 )
 
 # Name, shape, colour and area (None: depends on their number), in drawing order.
@@ -253,23 +280,29 @@ PROGRESS_CLASSES = (
     ("kept", "circle", "keep", 76),
     ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
+    ("champion", STAR, "champion", 300),
 )
-LABEL_ANGLE = 30
-PROGRESS_LABEL_CHARACTERS = 28
-PROGRESS_WIDE = Frame(width=940, height=360, top=36)
-PROGRESS_NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
-SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
+PROGRESS_LABEL_CHARACTERS = 30
+LABEL_REACH = 0.5
+"""Share of the plot's height that a label is at most away from its point."""
+
+PROGRESS_WIDE = Frame(width=930, height=380, top=58, bottom=50, legend_columns=5)
+PROGRESS_NARROW = Frame(
+    width=282, height=300, left=70, right=8, top=106, bottom=50, labels=4, legend_columns=2
+)
+SHARED = Frame(
+    width=696, height=270, right=24, top=130, bottom=50, labels=8, legend_columns=4, title=True
+)
 
 
 def progress_figure(facts: Facts, frame: Frame = PROGRESS_WIDE) -> Spec:
     """Every experiment, what was believed of the incumbent, and what was confirmed."""
     view = _View(facts, frame)
     layers = [_noise_band(view), *_best(view), *_incumbent(view), *_confirmed_bars(view)]
-    layers += [_points(view)]
-    layers += _clipped_values(view) + _kept_labels(view)
+    layers += [*_break_marks(view), _points(view), *_clipped_values(view), *_labels(view)]
     return {
         **base_spec(frame),
-        **({"title": figure_title(facts)} if frame.title else {}),
+        **({"title": figure_title(facts, frame.width)} if frame.title else {}),
         "layer": [each for each in layers if each["data"]["values"]],
     }
 
@@ -286,39 +319,42 @@ class _View:
         self.confirmed = [(name, found[side]) for side, name in sides if found and found[side]["n"]]
         gap = max(0.6, 0.035 * self.last)
         self.confirmed_at = self.last + gap
-        self.x = (-gap / 2, self.last + (2 * gap if self.confirmed else gap / 2))
+        self.x = Range(-gap / 2, self.last + (2 * gap if self.confirmed else gap / 2))
+        self.champion = found.get("champion") or (facts.get("best") or {}).get("number") or 0
         self.y = self._range()
         self.worse_is_up = facts["metric"]["direction"] == "minimize"
 
     def _range(self) -> Range:
-        facts = self.facts
+        facts, held = self.facts, self.facts["incumbents"]
         essential = list(facts["baseline"]["values"])
         essential += [e["mean"] for e in self.tried if e["status"] == "keep"]
-        for held in facts["incumbents"]:
-            sd = held["sd"] or 0.0
-            essential += [held["mean"] - sd, held["mean"] + sd]
+        essential += [one["mean"] for one in held]
+        if held:
+            sd = held[-1]["sd"] or 0.0
+            essential += [held[-1]["mean"] - sd, held[-1]["mean"] + sd]
         essential += [side["mean"] for _, side in self.confirmed]
         others = [e["mean"] for e in self.tried if e["status"] == "discard"]
-        return robust_range(
+        return broken_range(
             [v for v in others if v is not None], [v for v in essential if v is not None]
         )
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
         """Position within the plot, y downwards."""
-        share = (y - self.y.low) / (self.y.high - self.y.low)
-        return (
-            (x - self.x[0]) / (self.x[1] - self.x[0]) * self.frame.width,
-            (1 - share) * self.frame.height,
-        )
+        frame = self.frame
+        return self.x.place(x) * frame.width, (1 - self.y.place(y)) * frame.height
 
     def xy(self) -> Spec:
         """Encodings of a layer's position, the axes included."""
         ticks = {"tickCount": max(3, self.frame.width // 60), "tickMinStep": 1, "format": ",d"}
-        axis = {"title": "experiment", "grid": False, **ticks}
-        scale = {"domain": list(self.x), "nice": False, "zero": False}
+        # Right of the last experiment stand confirmation runs.
+        named = f"datum.value > {self.last} ? '' : datum.label"
+        beyond = {"condition": {"test": f"datum.value > {self.last}", "value": 0}, "value": 1}
+        axis = {"title": "experiment", "grid": False, **ticks, "labelExpr": named}
+        axis["tickOpacity"] = beyond
+        scale = {"domain": [self.x.low, self.x.high], "nice": False, "zero": False}
         return {
             "x": {"field": "x", "type": "quantitative", "scale": scale, "axis": axis},
-            "y": value_axis("y", self.y, metric_title(self.facts)),
+            "y": value_axis("y", self.y, metric_title(self.facts), self.frame.height),
         }
 
 
@@ -326,8 +362,9 @@ def _noise_band(view: _View) -> Spec:
     mean, sd = view.facts["baseline"]["mean"], view.facts["noise"]["sd"]
     values = []
     if mean is not None and sd is not None:
-        low, high = max(mean - sd, view.y.low), min(mean + sd, view.y.high)
-        values = [{"x": view.x[0], "x2": view.x[1], "y": low, "y2": high}] if low < high else []
+        low, high = view.y.clip(mean - sd), view.y.clip(mean + sd)
+        ends = {"x": view.x.low, "x2": view.x.high}
+        values = [{**ends, "y": low, "y2": high}] if low < high else []
     encoding = {**view.xy(), "x2": {"field": "x2"}, "y2": {"field": "y2"}}
     return mark_layer(
         values, {"type": "rect", "color": LIGHT["baseline"], "opacity": 0.13}, encoding
@@ -341,7 +378,10 @@ def _incumbent(view: _View) -> list[Spec]:
     ]
     if line:
         line.append({**line[-1], "x": max(view.last, line[-1]["x"])})
-    band = [{"x": p["x"], "y": p["y"] - p["sd"], "y2": p["y"] + p["sd"]} for p in line]
+    band = [
+        {"x": p["x"], "y": view.y.clip(p["y"] - p["sd"]), "y2": view.y.clip(p["y"] + p["sd"])}
+        for p in line
+    ]
     step = {"interpolate": "step-after", "color": LIGHT["keep"]}
     encoding = {**view.xy(), "y2": {"field": "y2"}}
     return [
@@ -363,25 +403,15 @@ def _best(view: _View) -> list[Spec]:
         return []
     line.append({"x": view.last, "y": line[-1]["y"]})
     drawn = {"type": "line", "interpolate": "step-after", "color": LIGHT["muted"]}
-    side = {"baseline": "top", "dy": 5} if up else {"baseline": "bottom", "dy": -5}
-    words = {"type": "text", "align": "right", "fontSize": view.frame.font - 1, **side}
-    named = [{**line[-1], "text": "best kept so far: selected, optimistic"}]
-    return [
-        mark_layer(line, {**drawn, "strokeWidth": 1.2, "strokeDash": [2, 3]}, view.xy()),
-        mark_layer(
-            named,
-            {**words, "color": LIGHT["muted"]},
-            {**view.xy(), "text": {"field": "text", "type": "nominal"}},
-        ),
-    ]
+    return [mark_layer(line, {**drawn, "strokeWidth": 1.2, "strokeDash": [2, 3]}, view.xy())]
 
 
 def _confirmed_bars(view: _View) -> list[Spec]:
     bars = [
         {
             "x": view.confirmed_at,
-            "y": max(side["mean"] - side["sd"], view.y.low),
-            "y2": min(side["mean"] + side["sd"], view.y.high),
+            "y": view.y.clip(side["mean"] - side["sd"]),
+            "y2": view.y.clip(side["mean"] + side["sd"]),
         }
         for _, side in view.confirmed
         if side["sd"] is not None
@@ -418,9 +448,11 @@ def _position(e: Facts, view: _View) -> Row:
     if e["mean"] is None or e["status"] == "crash":
         return {"y": view.y.edge(top=view.worse_is_up), "class": "no result"}
     if not view.y.holds(e["mean"]):
-        high = e["mean"] > view.y.low + (view.y.high - view.y.low) / 2
+        high = view.y.place(e["mean"]) > 0.5
         name = "off the scale, higher" if high else "off the scale, lower"
         return {"y": view.y.edge(top=high), "class": name}
+    if e["number"] == view.champion:
+        return {"y": e["mean"], "class": "champion"}
     return {"y": e["mean"], "class": "kept" if e["status"] == "keep" else "discarded"}
 
 
@@ -430,54 +462,150 @@ def _points(view: _View) -> Spec:
     plain = 42 if view.last <= 60 else 26 if view.last <= 300 else 12
     classes = [(*look, size or plain) for *look, size in PROGRESS_CLASSES]
     padding = 24 if view.frame.width > 400 else 12
-    looks = class_encodings(classes, rows, view.frame.legend_columns, padding)
+    looks = class_encodings(classes, rows, view.frame, padding)
     mark = {"type": "point", "filled": True, "opacity": 1}
     return mark_layer(rows, mark, {**view.xy(), **looks})
+
+
+MOST_CLIPPED = 5
+"""Points off the scale whose values are written beside them."""
 
 
 def _clipped_values(view: _View) -> list[Spec]:
     """The values of points off the scale, while there are few of them."""
     rows = [row for row in point_classes(view) if row["class"].startswith("off")]
-    rows = (
-        [{**row, "text": f"{row['value']:.4g}".replace("-", "−")} for row in rows]
-        if len(rows) <= 5
-        else []
-    )
+    rows = [{**row, "text": _clipped(row)} for row in rows] if len(rows) <= MOST_CLIPPED else []
     mark = {"type": "text", "align": "right", "dx": -7, "fontSize": view.frame.font - 2}
     encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
     return [mark_layer(rows, {**mark, "color": LIGHT["muted"]}, encoding)]
 
 
-def _kept_labels(view: _View) -> list[Spec]:
-    """Slanted descriptions of the kept, on the side where the worse ones are."""
-    size = view.frame.font - 1
-    per_character = size * CHARACTER_WIDTH
-    rows: list[Row] = []
-    anchors: list[Anchor] = []
-    for e in view.tried:
-        if e["status"] != "keep" or e["mean"] is None:
-            continue
-        x, y = view.pixel(e["number"], e["mean"])
+BREAK = "scale compressed"
+
+
+def _break_marks(view: _View) -> list[Spec]:
+    """Dashed lines where the axis is broken, named."""
+    inner = [value for value, place in view.y.knots if 0 < place < 1]
+    up = [value for value in inner if view.y.place(value) > 0.5]
+    lines = [{"y": value} for value in inner]
+    words = [
+        {"y": value, "text": f"{BREAK} {'above' if value in up else 'below'}"} for value in inner
+    ]
+    rule = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [2, 4], "strokeWidth": 1}
+    layers = [mark_layer(lines, rule, {"y": view.xy()["y"]})]
+    for above in (True, False):
+        text = {"type": "text", "align": "right", "fontSize": view.frame.font - 2}
+        text |= {"baseline": "bottom" if above else "top", "dy": -3 if above else 3, "dx": -4}
+        some = [row for row in words if (row["y"] in up) == above]
+        place = {"y": view.xy()["y"], "x": {"value": "width"}}
+        place["text"] = {"field": "text", "type": "nominal"}
+        layers.append(mark_layer(some, {**text, "color": LIGHT["muted"]}, place))
+    return layers
+
+
+OPTIMISTIC = "best kept so far: selected, optimistic"
+
+
+def _labels(view: _View) -> list[Spec]:
+    """Names of the champion, of kept experiments and of the line of the best, tied to them."""
+    frame, size, plane = view.frame, view.frame.font - 1, _taken(view)
+
+    def name(e: Facts) -> str:
         text = shorten(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
-        text = shorten(text, int(_room(view, x, y) / per_character))
-        if len(text) >= 6:
-            rows.append({"x": e["number"], "y": e["mean"], "text": text})
-            anchors.append(Anchor(x, y, len(text) * per_character + 14, e["gain"] or 0.0))
-    angle = -LABEL_ANGLE if view.worse_is_up else LABEL_ANGLE
-    chosen = place_labels(anchors, angle, size * 1.25, view.frame.labels)
-    rows = [rows[i] for i in chosen]
-    mark = {"type": "text", "align": "left", "baseline": "middle", "angle": angle % 360, "dx": 8}
-    mark |= {"fontSize": size}
-    encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
-    return haloed_words(rows, mark, encoding, "keep")
+        return fitted(text, 0.6 * frame.width, size)
+
+    def place(
+        wanted: list[tuple[Facts, str]], most: int, reach: float
+    ) -> list[tuple[Facts, str, Label]]:
+        anchors = [
+            Anchor(*view.pixel(e["number"], e["mean"]), text_length(text, size), e["gain"] or 0.0)
+            for e, text in wanted
+        ]
+        found = place_labels(anchors, plane, size, most, up=view.worse_is_up, reach=reach)
+        return [(*wanted[label.index], label) for label in found]
+
+    kept = [e for e in view.tried if e["status"] == "keep" and e["mean"] is not None]
+    own = [e for e in kept if e["number"] == view.champion]
+    found = place([(e, f"champion: {name(e)}") for e in own], 1, frame.height)
+    found = found or place([(e, "champion") for e in own], 1, frame.height)
+    others = [(e, name(e)) for e in kept if e["number"] != view.champion]
+    found += place(others, frame.labels - 1, LABEL_REACH * frame.height)
+    rows, ties = list[Row](), list[Row]()
+    for e, text, label in found:
+        role = "champion" if e["number"] == view.champion else "keep"
+        rows.append({**_word(label, text, frame, view.x, view.y), "role": role})
+        _, y = view.pixel(e["number"], e["mean"])
+        if abs(y - label.y) > size / 2 + 4:
+            ties.append({"x": e["number"], "y": e["mean"], "y2": rows[-1]["y"]})
+    tie = {"type": "rule", "color": LIGHT["muted"], "strokeWidth": 0.8, "opacity": 0.7}
+    layers = [mark_layer(ties, tie, {**view.xy(), "y2": {"field": "y2"}})]
+    words = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
+    for role, align in itertools.product(("keep", "champion"), ("left", "right")):
+        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": size}
+        some = [row for row in rows if (row["role"], row["align"]) == (role, align)]
+        layers += haloed_words(some, mark, words, role)
+    return layers + _optimistic(view, plane)
 
 
-def _room(view: _View, x: float, y: float) -> float:
-    """Pixels that a slanted label can run before it leaves the picture."""
-    frame, slant = view.frame, math.radians(LABEL_ANGLE)
-    right = (frame.width + frame.right - x) / math.cos(slant)
-    beyond = y if view.worse_is_up else frame.height - y
-    return max(0.0, min(right, beyond / math.sin(slant)) - 16)
+def _taken(view: _View) -> Plane:
+    """The plot with its points, its lines and the words of its breaks."""
+    frame, size = view.frame, view.frame.font - 1
+    plane = Plane(2, frame.width + frame.right - 4, frame.height)
+    for row in point_classes(view):
+        x, y = view.pixel(row["x"], row["y"])
+        plane.take((x - 6, y - 6, x + 6, y + 6))
+        if row["class"].startswith("off") and row["value"] is not None:
+            plane.take((x - 7 - text_length(_clipped(row), size), y - 8, x, y + 8))
+    for _, side in view.confirmed:
+        (x, y), (_, y2) = (
+            view.pixel(view.confirmed_at, side["mean"] + sign * (side["sd"] or 0.0))
+            for sign in (1, -1)
+        )
+        plane.take((x - 2, y, x + 2, y2))
+    held = [(one["from"], one["mean"]) for one in view.facts["incumbents"]]
+    for (start, mean), (end, later) in itertools.pairwise([*held, (view.last, None)]):
+        (x, y), (x2, _) = view.pixel(start, mean), view.pixel(end, mean)
+        plane.take((x, y - 2, x2, y + 2))
+        if later is not None:
+            ends = y, view.pixel(end, later)[1]
+            plane.take((x2 - 2, min(ends), x2 + 2, max(ends)))
+    for value, place in view.y.knots:
+        if 0 < place < 1:
+            y = view.pixel(0, value)[1]
+            length = text_length(f"{BREAK} above", size) + 6
+            top = y - size - 6 if place > 0.5 else y
+            plane.take((frame.width - length, top, frame.width, top + size + 6))
+            plane.take((0, y - 1, frame.width, y + 1))
+    return plane
+
+
+def _clipped(row: Row) -> str:
+    return f"{row['value']:.4g}".replace("-", "−")
+
+
+def _optimistic(view: _View, plane: Plane) -> list[Spec]:
+    """The words at the line of the best, on its better side, where there is room."""
+    (line,) = [layer["data"]["values"] for layer in _best(view)] or [[]]
+    size, words = view.frame.font - 1, OPTIMISTIC
+    if not line:
+        return []
+    x, y = view.pixel(view.last, line[-1]["y"])
+    length, sign = text_length(words, size), 1 if view.worse_is_up else -1
+    for away in range(0, int(max(1, x - length)), 12):
+        for down in (0.5 * size + 4, 0.5 * size + 16):
+            box = (
+                x - away - length,
+                y + sign * down - size / 2,
+                x - away,
+                y + sign * down + size / 2,
+            )
+            if plane.is_free(box):
+                label = Label(0, x - away, y + sign * down, left=False)
+                row = _word(label, words, view.frame, view.x, view.y)
+                mark = {"type": "text", "align": "right", "baseline": "middle", "fontSize": size}
+                place = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
+                return [mark_layer([row], {**mark, "color": LIGHT["muted"]}, place)]
+    return []
 
 
 FIGURES: FigureTable = {

@@ -18,23 +18,23 @@ from ratchet.report.figure_style import (
     Row,
     Spec,
     base_spec,
+    fitted,
     mark_layer,
     robust_range,
     tick_axis,
 )
 from ratchet.report.inputs import Facts
 
-LINE_HEIGHT = 20
+LINE_HEIGHT, STACKED_HEIGHT = 22, 40
+"""Pixels of a row, and of one whose label stands above its line."""
+
 MOST_ROWS = 40
 
 NEAR_MISSES = 12
 """Changes that were not kept, beside the kept ones: enough to see the boundary."""
 
-WIDEST = 0.6
-"""Room per character, for browsers whose font is broader than the renderer's."""
-
-WIDE = Frame(width=660, height=0, left=290, right=70, top=26, bottom=44)
-NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
+WIDE = Frame(width=640, height=0, left=300, right=80, top=26, bottom=48)
+NARROW = Frame(width=276, height=0, left=10, right=74, top=26, bottom=48)
 
 LOOKS = {
     "kept": ("circle", LIGHT["keep"]),
@@ -83,20 +83,26 @@ def interval_figure(rows: list[Row], axis: Axis, frame: Frame) -> Spec | None:
     over = axis.range
     keys = [row.get("group", f"row {place}") for place, row in enumerate(rows)]
     places = {key: line for line, key in enumerate(dict.fromkeys(keys))}
-    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
+    room = frame.left - 14 if is_wide(frame) else frame.width
     for key, row in zip(keys, rows, strict=True):
-        row["label"] = shorten(row["label"], characters)
+        row["label"] = fitted(row["label"], room, frame.font - 1)
         row["from"], row["to"] = max(row["low"], over.low), min(row["high"], over.high)
         row["row"], row["shape"] = places[key], row["kind"]
         if not over.low <= row["value"] <= over.high:
             row["shape"] = "further right" if row["value"] > over.high else "further left"
-    sized = replace(frame, height=LINE_HEIGHT * len(places))
+    height = LINE_HEIGHT if is_wide(frame) else STACKED_HEIGHT
+    sized = replace(frame, height=height * len(places))
     layers = _layers(rows, axis, sized, len(places))
     return {**base_spec(sized), "layer": [each for each in layers if each["data"]["values"]]}
 
 
+def is_wide(frame: Frame) -> bool:
+    """Whether labels stand beside their lines; in a narrow frame they stand above."""
+    return frame.left > 100
+
+
 def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]:
-    over, wide = axis.range, frame.width > 400
+    over, wide = axis.range, is_wide(frame)
     ticks = tick_axis(axis.title if wide else axis.short, over.low, over.high)
     scale = {"domain": [over.low, over.high], "nice": False, "zero": False, "clamp": True}
     x = {
@@ -142,8 +148,9 @@ def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
     after = {**ink, "align": "left", "dx": 10}
     edge = {"x": {"value": "width"}, "y": y}
     label = {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}}
+    side = {"align": "right", "dx": -10} if is_wide(frame) else {"align": "left", "dy": -17}
     return [
-        mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
+        mark_layer(rows, {**ink, **side}, label),
         mark_layer(rows, after, {**edge, "text": {"field": "right", "type": "nominal"}}),
         mark_layer(
             [{"text": heading}],
