@@ -32,6 +32,41 @@ HOSTILE = (
     " <a href='javascript:window.owned=8'>x</a> "
 )
 """Words of a stranger that run a script wherever a page takes them for more than words."""
+TANGLED = """(() => {
+  const box = (e) => e.getBoundingClientRect();
+  const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
+  const found = [];
+  for (const plot of document.querySelectorAll("[data-plot]")) {
+    const edge = plot.querySelector("svg") && box(plot.querySelector("svg"));
+    if (!edge?.width) continue;
+    const seen = (e) => e.textContent && getComputedStyle(e).visibility !== "hidden"
+      && getComputedStyle(e).opacity !== "0" && box(e).width;
+    const words = [...plot.querySelectorAll("text")].filter(seen);
+    const points = [...plot.querySelectorAll(".mark-symbol.role-mark path")];
+    for (const [place, word] of words.entries()) {
+      const at = box(word), said = `${plot.dataset.plot}: ${word.textContent}`;
+      if (at.left < edge.left - 1 || at.right > edge.right + 1 || at.top < edge.top - 1
+        || at.bottom > edge.bottom + 1) found.push(`${said} is cut`);
+      for (const other of words.slice(0, place))
+        if (other.textContent !== word.textContent && meet(at, box(other)))
+          found.push(`${said} lies on ${other.textContent}`);
+      // Boxes of letters are higher than what is drawn of them.
+      const low = { left: at.left, right: at.right, top: at.top + 3, bottom: at.bottom - 3 };
+      if (word.closest('[class*="named_"]') && points.some((point) => meet(low, box(point))))
+        found.push(`${said} lies on a point`);
+    }
+  }
+  return [...new Set(found)];
+})()"""
+"""Words of figures that are cut or lie on others, and names that lie on points."""
+
+DRAWN = (
+    "[...document.querySelectorAll('[data-plot]')]"
+    ".every(e => e.closest('details:not([open])') || e.matches('.drawn'))"
+)
+"""Whether every figure that is not folded away is drawn."""
+
 KEYS = {"Enter": (13, "\r"), " ": (32, " ")}
 
 
@@ -152,10 +187,12 @@ class Browser:
         self.call("Page.navigate", url=uri)
         self.until(f"location.href === {uri!r} && document.readyState === 'complete'")
         if scripts:
-            self.until(
-                "document.querySelectorAll('[data-plot]').length"
-                " === document.querySelectorAll('.drawn').length"
-            )
+            self.until(DRAWN)
+
+    def unfold(self) -> None:
+        """Open every folded section, until its figures are drawn."""
+        self.run("document.querySelectorAll('details.fold').forEach(e => { e.open = true; })")
+        self.until(DRAWN)
 
     def run(self, script: str) -> Any:
         """Value of an expression in the page."""

@@ -74,6 +74,8 @@ def test_a_page_opens_calmly_at_any_width(browser, request, kind, width, dark):
     for name in SECTIONS[kind].split():
         assert browser.run(f"document.getElementById('{name}').offsetHeight") > 20, name
     assert browser.run("document.documentElement.scrollWidth") == width
+    browser.unfold()
+    assert browser.run(chromium.TANGLED) == []
     if kind == "audit":
         assert "1 of 4 kept changes hold; 1 does not; 1 undecided" in browser.text(".answer")
         # A click on a mark has no row of an experiment to open, and says nothing.

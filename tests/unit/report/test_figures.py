@@ -4,12 +4,23 @@ import json
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import report_records as sample
 from ratchet.base.colours import DARK, LIGHT
 from ratchet.records.records import Confirmation, Direction
 from ratchet.report.facts import build_facts
-from ratchet.report.figure_style import Anchor, place_labels, robust_range, tick_axis
+from ratchet.report.figure_style import (
+    Anchor,
+    Plane,
+    broken_range,
+    gain_line,
+    place_labels,
+    robust_range,
+    tick_axis,
+    value_axis,
+)
 from ratchet.report.figures import (
     PROGRESS_CLASSES,
     PROGRESS_NARROW,
@@ -28,6 +39,16 @@ def layer_of(spec, kind, **has):
     return [each for each, mark in zip(spec["layer"], marks, strict=True) if wanted <= mark.items()]
 
 
+def names(spec):
+    """The rows of all labels of a figure."""
+    named = [layer for layer in spec["layer"] if layer.get("name", "").startswith("named_")]
+    return [row for layer in named[1::2] for row in layer["data"]["values"]]
+
+
+def words(spec):
+    return [row["text"] for layer in layer_of(spec, "text") for row in layer["data"]["values"]]
+
+
 def rows(spec):
     return layer_of(spec, "point")[0]["data"]["values"]
 
@@ -38,7 +59,8 @@ def test_every_experiment_is_a_point_of_its_class(facts):
     assert Counter(row["class"] for row in rows(progress_figure(facts))) == {
         "baseline run": 3,
         "discarded": 4,
-        "kept": 5,
+        "kept": 4,
+        "champion": 1,
         "no result": 2,
         "off the scale, higher": 1,
         "baseline, fresh seeds": 1,
@@ -77,8 +99,7 @@ def test_incumbent_steps_at_the_kept_experiments(facts):
     assert {1, 3, 6, 8, 11} <= set(steps)
     naive = [row["y"] for row in best["data"]["values"]]
     assert naive == sorted(naive, reverse=True) and best["mark"]["strokeDash"]
-    named = layer_of(progress_figure(facts), "text", align="right")
-    assert "selected, optimistic" in named[0]["data"]["values"][0]["text"]
+    assert any("selected, optimistic" in word for word in words(progress_figure(facts)))
 
 
 def test_hostile_text_is_data_only(facts):
@@ -87,8 +108,7 @@ def test_hostile_text_is_data_only(facts):
     spec = progress_figure({**facts, "experiments": [first, *facts["experiments"][1:]]})
     packed = json.dumps(spec)
     assert "expr" not in packed and "calculate" not in packed and "signal" not in packed
-    (label,) = [r for r in layer_of(spec, "text", angle=330)[-1]["data"]["values"] if r["x"] == 1]
-    assert label["text"].startswith("</script>")
+    assert any(word.startswith("</script>") for word in words(spec))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100, 1000])
@@ -96,9 +116,7 @@ def test_any_number_of_experiments(count):
     facts = build_facts(sample.session(count))
     for frame in (PROGRESS_WIDE, PROGRESS_NARROW, SHARED):
         spec = progress_figure(facts, frame)
-        labels = layer_of(spec, "text", angle=330)
-        assert len(labels) in (0, 2)
-        assert all(len(layer["data"]["values"]) <= frame.labels for layer in labels)
+        assert len(names(spec)) <= frame.labels
     assert len(rows(spec)) >= count + 3
     shown = forest_figure(facts)
     assert (shown is None) == (count == 0)
@@ -129,10 +147,76 @@ def test_large_ticks_are_short():
     assert "format" not in tick_axis("val_bpb", 0.9, 999_999.0)
 
 
-def test_labels_do_not_touch_and_the_weightiest_wins():
-    anchors = [Anchor(10, 100, 80, 1), Anchor(14, 100, 80, 5), Anchor(200, 100, 80, 2)]
-    assert place_labels(anchors, -30, 14, 9) == [1, 2]
-    assert place_labels(anchors, -30, 14, 1) == [1]
+def test_an_axis_is_broken_where_a_first_drop_would_flatten_the_rest():
+    near = [0.97 + n / 10_000 for n in range(40)]
+    found = broken_range(near, [0.998, 0.9701])
+    assert found.place(0.9739) - found.place(0.97) > 0.6
+    assert found.holds(0.998) and found.holds(0.97) and found.place(0.974) < 0.8 < found.place(0.99)
+    assert all(found.value(found.place(v)) == pytest.approx(v) for v in (0.96, 0.972, 0.99, 1.2))
+    axis = value_axis("y", found, "loss", 300)
+    assert len(axis["scale"]["domain"]) == len(axis["scale"]["range"]) == 3
+    assert axis["scale"]["range"][0] == 300 and axis["axis"]["format"] == ",.3f"
+    assert sum(tick < 0.975 for tick in axis["axis"]["values"]) >= 3
+    # Few values, or values all along the axis, leave it whole.
+    assert broken_range(near[:5], [0.998]).dense is None
+    assert broken_range([*near, 0.976, 0.978, 0.98], [0.974]).dense is None
+
+
+def box(anchor, label, size=12):
+    left = label.x if label.left else label.x - anchor.length
+    return left, label.y - size / 2, left + anchor.length, label.y + size / 2
+
+
+def apart(a, b):
+    return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 400), st.floats(0, 200), st.floats(5, 150), st.floats(0, 9)),
+        max_size=20,
+    ),
+    st.lists(st.tuples(st.floats(0, 400), st.floats(0, 200)), max_size=30),
+    st.booleans(),
+)
+def test_labels_touch_no_point_no_edge_and_no_other_label(wanted, points, up):
+    anchors, plane = [Anchor(*one) for one in wanted], Plane(0, 410, 200)
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    for one in taken:
+        plane.take(one)
+    found = place_labels(anchors, plane, 12, 8, up=up, reach=120)
+    boxes = [box(anchors[label.index], label) for label in found]
+    assert len(found) <= 8 and len({label.index for label in found}) == len(found)
+    for place, one in enumerate(boxes):
+        assert one[0] >= 0 and one[2] <= 410 and one[1] >= 0 and one[3] <= 200
+        assert all(apart(one, other) for other in [*taken, *boxes[:place]])
+
+
+def test_the_weightiest_label_wins():
+    anchors = [Anchor(10, 20, 80, 1), Anchor(14, 20, 80, 5), Anchor(200, 20, 80, 2)]
+    for most, wanted in ((9, [1, 2]), (1, [1])):
+        found = place_labels(anchors, Plane(0, 300, 40), 12, most, up=True, reach=8)
+        assert [label.index for label in found] == wanted
+
+
+@pytest.mark.parametrize("count", [12, 100])
+@pytest.mark.parametrize("frame", [PROGRESS_WIDE, PROGRESS_NARROW, SHARED])
+def test_the_champion_is_marked_and_named(count, frame):
+    spec = progress_figure(build_facts(sample.session(count)), frame)
+    assert [row["class"] for row in rows(spec)].count("champion") == 1
+    assert any(row["text"].startswith("champion") for row in names(spec))
+
+
+def test_the_shared_picture_has_gain_and_interval(facts):
+    title = progress_figure(facts, SHARED)["title"]
+    assert title["text"] == facts["answer"]["headline"]
+    assert title["subtitle"][0] == (
+        "gain 0.483 by fresh runs, 95 % interval 0.462 to 0.504: confirmed"
+    )
+    open_ended = {**facts, "confirmation": None}
+    assert "the judge's estimate: not confirmed" in gain_line(open_ended)
+    assert gain_line({**open_ended, "best": None}) == ""
+    assert not progress_figure(facts).get("title")
 
 
 @pytest.mark.parametrize("direction", list(Direction))
@@ -144,18 +228,17 @@ def test_the_pareto_plot_names_front_and_dominated(direction):
         assert points[number]["class"] == "on the front"
     beaten = [p for p in facts["front"]["points"] if p["by"] is not None and p["number"] in points]
     assert beaten and all("dominated by" in points[p["number"]]["tip"] for p in beaten)
-    words = layer_of(spec, "text")[0]["data"]["values"]
-    assert any(row["text"].startswith(("#", "baseline")) for row in words)
+    assert any(word.startswith(("#", "baseline")) for word in words(spec))
     stairs = spec["layer"][0]["data"]["values"]
     assert [row["x"] for row in stairs] == sorted(row["x"] for row in stairs)
     assert pareto_figure({**facts, "front": {"front": [], "points": []}}) is None
 
 
 def test_the_timeline_has_a_bar_for_every_run_in_the_row_of_its_purpose(facts):
-    bars, words = schedule_figure(facts)["layer"]
+    bars, lanes = schedule_figure(facts)["layer"]
     shown = bars["data"]["values"]
     assert len(shown) == len(facts["timeline"]["runs"])
-    assert [row["text"] for row in words["data"]["values"]] == ["baseline", "experiments"]
+    assert [row["text"] for row in lanes["data"]["values"]] == ["baseline", "experiments"]
     assert {row["lane"]: row["top"] for row in shown} == {"baseline": 0.15, "experiments": 1.15}
     assert bars["encoding"]["x"]["axis"]["title"] == "seconds since the start"
     assert shown[0]["from"] == 1.0 and shown[0]["to"] == 5.0

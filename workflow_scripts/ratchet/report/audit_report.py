@@ -31,7 +31,7 @@ from ratchet.report.figure_style import (
 )
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.intervals import NARROW, WIDE, Axis, interval_figure, interval_row
-from ratchet.report.render import draw_figures, fill_page, page_scripts
+from ratchet.report.render import draw_figures, fill_page, page_scripts, unbroken
 from ratchet.session import Session
 
 RIGHT = "P | log"
@@ -91,7 +91,7 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
         rows.append(interval_row(kind, label, found["gain"], ends, right, tip))
 
     for change in _largest(facts["changes"], MOST_DRAWN):
-        label = f"line {change['line']} {change['description']}"
+        label = f"#{change['index']} {change['description']}"
         gain = f"gain {_between(facts, change['gain'], change['low'], change['high'])}"
         sure = f"{GIVEN_LOG} {format_percent(change['given_log'])}"
         sure += f", P(better) {format_percent(change['confidence'])}"
@@ -102,7 +102,7 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
         if again is not None and again["gain"] is not None:
             standing = again["standing"]
             tip = (
-                f"line {again['line']} run again, {again['seeds']} seeds a side: {standing}\n"
+                f"#{change['index']} run again, {again['seeds']} seeds a side: {standing}\n"
                 f"gain {_between(facts, again['gain'], again['low'], again['high'])}\n"
                 f"{GIVEN_RUNS} {format_percent(again['given_runs'])}"
             )
@@ -121,11 +121,12 @@ def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
         shown = {"log": change["given_log"], "then": change["confidence"]}
         if again is not None and again["given_runs"] is not None:
             shown[again["standing"]] = again["given_runs"]
-        label, right = f"line {line} {change['description']}", format_percent(change["given_log"])
+        label = f"#{change['index']} {change['description']}"
+        right = format_percent(change["given_log"])
         ends = min(shown.values()), max(shown.values())
         for kind, value in shown.items():
             name = {"log": GIVEN_LOG, "then": "P(better)"}.get(kind, GIVEN_RUNS)
-            tip = f"line {line}\n{name} {format_percent(value)}"
+            tip = f"#{change['index']}\n{name} {format_percent(value)}"
             rows.append(interval_row(kind, label, value, ends, right, tip, group=line))
     rules = OVERTURNED, CREDIBLE
     axis = Axis("probability of being better", "P(better)", Range(-0.03, 1.03), rules, RIGHT)
@@ -244,7 +245,7 @@ def _reruns(found: Facts) -> Facts:
 
 def render_audit(facts: Mapping[str, Any]) -> str:
     """The page."""
-    shown = audit_facts(facts)
+    shown = unbroken(audit_facts(facts))
     stills, plots = draw_figures(FIGURES, shown, {})
     return fill_page(
         "audited.html",
@@ -259,6 +260,7 @@ def render_audit(facts: Mapping[str, Any]) -> str:
         tests=TESTS,
         credible=CREDIBLE,
         overturned=OVERTURNED,
+        numbers={change["line"]: change["index"] for change in shown["changes"]},
         most_seeds=MOST_SEEDS,
         most_listed=MOST_LISTED,
         most_drawn=MOST_DRAWN,

@@ -384,12 +384,15 @@ def class_encodings(
 
 
 def haloed_words(rows: list[Row], mark: Spec, encoding: Spec, role: str) -> list[Spec]:
-    """Words over points: a halo of the ground's colour below them."""
+    """Words over points: a halo of the ground's colour below them.
+
+    Layers that are ``named_`` are parted by the page's script where it draws narrower.
+    """
     halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
-    return [
-        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding),
-        mark_layer(rows, {**mark, "color": LIGHT[role]}, encoding),
-    ]
+    name = f"named_{role}_{mark['align']}"
+    below = mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding)
+    words = mark_layer(rows, {**mark, "color": LIGHT[role]}, encoding)
+    return [{"name": f"{name}_halo", **below}, {"name": name, **words}]
 
 
 def mark_layer(values: list[Row], mark: Spec, encoding: Spec) -> Spec:

@@ -160,7 +160,7 @@ def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
     known = _named_points(facts)
     rows = _rows(facts, known, x, y)
     scales = {
-        "x": value_axis("x", x, "memory (MB), left is better"),
+        "x": value_axis("x", x, "memory (MiB), left is better"),
         "y": value_axis("y", y, metric_title(facts)),
     }
     point = {**scales, **class_encodings(PARETO_CLASSES, rows, frame, 20)}
@@ -195,7 +195,7 @@ def _rows(facts: Facts, names: dict[int, str], x: Range, y: Range) -> list[Row]:
         if not (x.low <= p["memory_mb"] <= x.high and y.low <= p["metric"] <= y.high):
             continue
         lines = [] if p["number"] else [value_tip("baseline", p["metric"], facts)]
-        lines.append(f"memory {format_number(p['memory_mb'], 1)} MB")
+        lines.append(f"memory {format_number(p['memory_mb'], 1)} MiB")
         if p["by"] is not None:
             lines.append(f"dominated by {shorten(names[p['by']], 40)}")
         rows.append(
@@ -280,7 +280,7 @@ PROGRESS_CLASSES = (
     ("kept", "circle", "keep", 76),
     ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
-    ("champion", STAR, "champion", 300),
+    ("champion", STAR, "champion", 420),
 )
 PROGRESS_LABEL_CHARACTERS = 30
 LABEL_REACH = 0.5

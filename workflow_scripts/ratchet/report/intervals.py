@@ -19,6 +19,7 @@ from ratchet.report.figure_style import (
     Spec,
     base_spec,
     fitted,
+    haloed_words,
     mark_layer,
     robust_range,
     tick_axis,
@@ -149,8 +150,10 @@ def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
     edge = {"x": {"value": "width"}, "y": y}
     label = {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}}
     side = {"align": "right", "dx": -10} if is_wide(frame) else {"align": "left", "dy": -17}
+    named = [mark_layer(rows, {**ink, **side}, label)]
     return [
-        mark_layer(rows, {**ink, **side}, label),
+        # Where labels stand above the lines, the axis's rules run through them.
+        *(named if is_wide(frame) else haloed_words(rows, {**ink, **side}, label, "ink")),
         mark_layer(rows, after, {**edge, "text": {"field": "right", "type": "nominal"}}),
         mark_layer(
             [{"text": heading}],

@@ -78,6 +78,11 @@ def _tenths(name: str) -> Callable[[Facts, int], Cell]:
     return lambda e, _: (format_number(e[name], 1), _order(e[name]))
 
 
+def _memory(e: Facts, _: int) -> Cell:
+    value = e["memory_mb"]
+    return format_number(value, int(value is not None and value < 1000)), _order(value)
+
+
 def _count(name: str) -> Callable[[Facts, int], Cell]:
     return lambda e, _: (DASH if e[name] is None else f"{e[name]}", _order(e[name]))
 
@@ -125,12 +130,12 @@ COLUMNS = (
     ),
     # Prices are often smaller than what is measured.
     Column("price", "Price", False, _metric("price", 1, signed=True), logged=False),
-    Column("memory", "Memory MB", True, _tenths("memory_mb"), needs="memory_mb"),
+    Column("memory", "Memory MiB", True, _memory, needs="memory_mb"),
     Column(
         "pareto", "Pareto", False, lambda e, _: ((e["pareto"] or DASH).lower(), None),
         worded=True, logged=False,
     ),
-    Column("seconds", "Training s", True, _tenths("seconds"), logged=False),
+    Column("seconds", "Training s", False, _tenths("seconds"), logged=False),
     Column("wall", "Wall s", False, _tenths("wall_seconds"), logged=False),
     Column("lines", "Lines ±", True, _lines, needs="lines_added"),
     Column("changes", "Changes", False, _count("changes"), needs="changes"),
@@ -163,11 +168,23 @@ RANKS = {
 
 
 def experiment_columns(facts: Facts) -> tuple[Column, ...]:
-    """The columns of a report: all of a session's, of a log those that it can fill."""
+    """The columns of a report: all of a session's, of a log those that it can fill.
+
+    What decided is shown: the price of a change where one has a price that can be seen, and
+    the gain beside it; what fresh runs say where they were asked.
+    """
+    rows, decimals = facts["experiments"], facts["metric"]["decimals"]
     if facts["log"] is None:
-        return COLUMNS
+        priced = any(abs(e["price"] or 0.0) >= 10.0**-decimals for e in rows)
+        asked = {
+            "gain": priced,
+            "price": priced,
+            "standing": any(e["contribution"] for e in rows),
+        }
+        return tuple(
+            column._replace(shown=asked.get(column.key, column.shown)) for column in COLUMNS
+        )
     first, *others = COLUMNS
-    rows = facts["experiments"]
     return tuple(
         column
         for column in (LOGGED[0], first, *others, *LOGGED[1:])
@@ -449,12 +466,27 @@ Stills = dict[str, list[Markup]]
 
 def render_svg(facts: Facts) -> str:
     """The picture for sharing as SVG, in light colours."""
-    return figure_svg(progress_figure(facts, SHARED))
+    return figure_svg(progress_figure(unbroken(facts), SHARED))
 
 
 def render_png(facts: Facts) -> bytes:
     """The picture for sharing, 1600 pixels wide."""
-    return figure_png(progress_figure(facts, SHARED))
+    return figure_png(progress_figure(unbroken(facts), SHARED))
+
+
+_ARROW = re.compile(r"(?<= )->(?= )")
+_UNIT = re.compile(r"(?<=\d) (?=%)|(?<=±) (?=\d)")
+_VERBATIM = frozenset(("commands", "diff", "log_tail", "preparation", "program"))
+"""Facts that are code, or what a program printed."""
+
+
+def unbroken(value: Any) -> Any:
+    """Facts in which no line breaks within ``->``, ``5 %`` or ``± 0.1``; code stays as it is."""
+    if isinstance(value, str):
+        return _UNIT.sub("\u00a0", _ARROW.sub("→", value))
+    if isinstance(value, Mapping):
+        return {key: each if key in _VERBATIM else unbroken(each) for key, each in value.items()}
+    return [unbroken(each) for each in value] if isinstance(value, list) else value
 
 
 def render_html(facts: Facts) -> str:
@@ -462,6 +494,7 @@ def render_html(facts: Facts) -> str:
 
     Of a long log it shows a part, and says so; the facts have all of it.
     """
+    facts = unbroken(facts)
     log, page = facts["log"] is not None, ""
     for most in MOST_ROWS if log else (len(facts["experiments"]),):
         shown = abridged(facts, most)

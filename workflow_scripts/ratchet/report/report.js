@@ -72,7 +72,25 @@
       holder.zoom = plot.zoom;
       holder.drawn = room;
       holder.classList.add("drawn");
+      if (width - plot.aside < 0.97 * plot.spec.width) part(canvas);
     });
+  }
+
+  // Names are placed for the widest page; where it is narrower those that touch something go.
+  function part(canvas) {
+    const place = (element) => element.getBoundingClientRect();
+    const edge = place(canvas);
+    const taken = all(".mark-symbol.role-mark path, .role-axis-label text", canvas).map(place);
+    const kept = new Map();
+    for (const word of all("[class*='named_'] text", canvas)) {
+      const box = place(word);
+      const touches = (one) => box.left < one.right && one.left < box.right
+        && box.top + 3 < one.bottom && one.top < box.bottom - 3;
+      const others = [...kept].filter(([name]) => name !== word.textContent);
+      if (box.left < edge.left || box.right > edge.right || taken.some(touches)
+        || others.some(([, one]) => touches(one))) word.style.visibility = "hidden";
+      else kept.set(word.textContent, box);
+    }
   }
 
   function zoomers(holder) {
@@ -95,7 +113,13 @@
   }
 
   const holders = all("[data-plot]").filter((holder) => plots[holder.dataset.plot]?.length);
-  holders.forEach((holder, place) => setTimeout(() => draw(holder), 10 * place));
+  const folded = (holder) => holder.closest("details:not([open])");
+  holders.forEach((holder, place) => setTimeout(() => folded(holder) || draw(holder), 10 * place));
+  // What is folded away has no width to be drawn to until it is opened.
+  document.addEventListener("toggle", ({ target }) => {
+    for (const holder of holders)
+      if (target.contains(holder) && !folded(holder) && !holder.drawn) draw(holder);
+  }, true);
   let resizing;
   window.addEventListener("resize", () => {
     clearTimeout(resizing);
@@ -103,6 +127,28 @@
       for (const holder of holders)
         if (holder.drawn && holder.drawn !== holder.parentElement.clientWidth) draw(holder);
     }, 150);
+  });
+
+  // ------------------------------------------------------------------ folding
+
+  function unfold(element) {
+    for (const one of all(":scope > details.fold", element)) one.open = true;
+    for (let one = element; one; one = one.parentElement?.closest("details")) one.open = true;
+  }
+
+  function arrive() {
+    const element = document.getElementById(decodeURIComponent(window.location.hash.slice(1)));
+    if (!element?.matches("section, section *")) return;
+    unfold(element);
+    element.scrollIntoView({ behavior: "instant" });
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#"]');
+    const element = link && document.getElementById(link.hash.slice(1));
+    if (element?.matches("section, section *")) unfold(element);
+  });
+  window.addEventListener("beforeprint", () => {
+    for (const one of all("details.fold")) one.open = true;
   });
 
   // -------------------------------------------------------------------- table
@@ -121,7 +167,8 @@
 
   function tabulate(sheet) {
     if (window.matchMedia("(max-width: 720px)").matches)
-      for (const box of all(".columns input")) box.checked = ["c-delta"].includes(box.id);
+      for (const box of all(".columns input"))
+        box.checked = ["c-mean", "c-confidence"].includes(box.id);
     const heading = make("th", { scope: "col", className: "pick", textContent: "⇄" });
     heading.setAttribute("aria-label", "Compare");
     sheet.tHead.rows[0].prepend(heading);
@@ -146,9 +193,9 @@
     }
     const made = new DataTable(sheet, {
       autoWidth: false,
-      paging: sheet.tBodies[0].rows.length > 300,
-      pageLength: 200,
-      lengthMenu: [50, 200, 1000, { label: "All", value: -1 }],
+      paging: sheet.tBodies[0].rows.length > 40,
+      pageLength: 25,
+      lengthMenu: [25, 100, 1000, { label: "All", value: -1 }],
       order: [],
       columnDefs: [{ targets: 0, orderable: false, searchable: false }],
       layout: { topStart: null, topEnd: "search", bottomStart: "info" },
@@ -222,6 +269,7 @@
       }
       table.page.len(-1).draw();
     }
+    unfold(element);
     toggle(number, true);
     for (const row of all("#table .marked")) row.classList.remove("marked");
     element.classList.add("marked");
@@ -249,12 +297,13 @@
     event.preventDefault();
     visit(number);
   });
-  const arrive = () => {
+  function come() {
     const number = table && numbered(window.location.hash);
     if (number) reveal(number);
-  };
-  window.addEventListener("hashchange", arrive);
-  arrive();
+    else arrive();
+  }
+  window.addEventListener("hashchange", come);
+  come();
 
   // ------------------------------------------------------------------ compare
 

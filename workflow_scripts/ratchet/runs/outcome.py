@@ -383,7 +383,7 @@ def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> Ou
             late = bool(lines) and is_evaluating(lines[-1])
             outcome = Outcome.OOM_EVALUATION if late else Outcome.OOM_HOST
             return OutcomeEvidence(
-                outcome, f"killed when it reached the memory limit of {limit:g} MB"
+                outcome, f"killed when it reached the memory limit of {limit:g} MiB"
             )
         return OutcomeEvidence(
             Outcome.KILLED, "killed by signal 9: by itself, or for want of memory"
