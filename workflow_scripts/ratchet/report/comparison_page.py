@@ -7,13 +7,13 @@ from ratchet.base.colours import LIGHT
 from ratchet.base.text import format_number, shorten
 from ratchet.report.comparison import answer, elsewhere_words, hours_words, reached_words
 from ratchet.report.figure_style import (
-    CHARACTER_WIDTH,
     FigureTable,
     Frame,
     Range,
     Row,
     Spec,
     base_spec,
+    fitted,
     haloed_words,
     mark_layer,
     metric_title,
@@ -150,7 +150,7 @@ def _names(
     for place in reversed(range(len(tops))):
         limit = tops[place + 1] - gap if place + 1 < len(tops) else tops[place] - beyond
         tops[place] = min(tops[place], limit)
-    most = min(LABEL_CHARACTERS, int((frame.right - 14) / (frame.font * CHARACTER_WIDTH)))
+    room = frame.right - 14
     found: list[Spec] = []
     for name, top in zip(order, tops, strict=True):
         role, _ = looks[name]
@@ -167,7 +167,9 @@ def _names(
             "fontSize": frame.font,
         }
         text = {**places, "text": {"field": "text", "type": "nominal"}}
-        words = [{"x": last, "y": y, "text": shorten(name, most)}]
+        words = [
+            {"x": last, "y": y, "text": fitted(shorten(name, LABEL_CHARACTERS), room, frame.font)}
+        ]
         found += haloed_words(words, {**mark, "fontWeight": 600}, text, role)
     return found
 
