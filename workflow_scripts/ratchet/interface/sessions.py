@@ -28,6 +28,7 @@ from ratchet.interface.frames import Items, Named, Numbered, columns, make_frame
 from ratchet.proposers.declared import unified_diff
 from ratchet.proposers.landscape import Constant, session_landscape
 from ratchet.records.confirmed import confirmed_gain
+from ratchet.records.events import read_events
 from ratchet.records.history import History, Trial
 from ratchet.records.records import (
     Contribution,
@@ -37,14 +38,15 @@ from ratchet.records.records import (
     incumbent_runs,
 )
 from ratchet.records.series import CurvePoint, Sample, read_curve, read_samples
-from ratchet.records.store import RunRecord
 from ratchet.report.facts import (
     incumbent_facts,
     interval,
     measured_values,
     noise_facts,
     replicate_facts,
+    run_facts,
 )
+from ratchet.report.inputs import SessionRecords
 from ratchet.session import Session as PreparedSession
 
 if TYPE_CHECKING:
@@ -361,14 +363,24 @@ class Session(Frozen, dict=True):
     def __repr__(self) -> str:
         kept = len(self._history.kept)
         what = f"{len(self._history.judged)} experiments of {self.task}, {kept} kept"
-        return f"Session({self.name!r}: {what}, {self.metric} from {self.baseline})"
+        return f"Session({self.name!r}: {what}, {self.metric} from {self.baseline:.6g})"
 
     @cached_property
-    def _records(self) -> Mapping[str, RunRecord]:
-        """Runs as the store keeps them, by key; damaged ones and lost ones are not there."""
+    def _reported(self) -> SessionRecords:
+        """What the report shows runs by; those that are damaged or lost are not there."""
+        prepared, metric = self._prepared, self._prepared.task.metric
         keys = dict.fromkeys(run.key for *_, run in _used_runs(self._history))
-        peek = self._prepared.store.peek
-        return {key: found for key in keys if (found := peek(key)) is not None}
+        found = {key: prepared.store.peek(key) for key in keys}
+        return SessionRecords(
+            manifest=prepared.manifest,
+            metric=metric.name,
+            unit=metric.unit,
+            direction=metric.direction,
+            judge=self.settings,
+            history=self._history,
+            runs={key: record for key, record in found.items() if record is not None},
+            events=tuple(read_events(prepared.paths.events)),
+        )
 
     @cached_property
     def experiments(self) -> Numbered[Experiment]:
@@ -518,7 +530,7 @@ def _experiment(session: Session, trial: Trial) -> Experiment:
     added = history.contributions.get(trial.number)
     edit = proposal.edit
     single = {} if edit is None or edit.value is None else {edit.name: edit.value}
-    records = {run.key: session._records.get(run.key) for run in trial.runs}
+    runs = {run.key: run_facts(run, session._reported) for run in trial.runs}.values()
     return Experiment(
         session=session,
         number=trial.number,
@@ -544,8 +556,8 @@ def _experiment(session: Session, trial: Trial) -> Experiment:
         p_better=trial.confidence,
         measured_runs=len(measured_values(trial.runs)),
         memory_mb=trial.memory_mb,
-        train_seconds=_total(r.train_seconds if r else None for r in records.values()),
-        wall_seconds=_total(r.wall_seconds if r else None for r in records.values()),
+        train_seconds=_total(run["train_seconds"] for run in runs),
+        wall_seconds=_total(run["wall_seconds"] for run in runs),
         lines_added=proposal.lines_added,
         lines_removed=proposal.lines_removed,
         near_miss=ruling is not None and ruling.near_miss,
@@ -593,12 +605,10 @@ def _used_runs(history: History) -> Iterator[Used]:
             yield from ((phase, found.champion, (), run) for run in found.champion_runs)
 
 
-_AS_MEASURED = ("peak_rss_mb", "wall_seconds", "cpu_seconds")
-
-
 def _run(session: Session, used: Used, replicate: int) -> Run:
     phase, experiment, left_out, summary = used
-    record = session._records.get(summary.key)
+    record = session._reported.runs.get(summary.key)
+    shown = run_facts(summary, session._reported)
     return Run(
         session=session,
         key=summary.key,
@@ -611,10 +621,9 @@ def _run(session: Session, used: Used, replicate: int) -> Run:
         value=summary.value,
         unseen_value=summary.audit,
         memory_mb=summary.memory_mb,
-        train_seconds=record.train_seconds if record else None,
-        **{name: getattr(record, name, None) for name in _AS_MEASURED},
+        **{name: shown[name] for name in ("train_seconds", "wall_seconds", "from_store")},
+        **{name: getattr(record, name, None) for name in ("peak_rss_mb", "cpu_seconds")},
         slowed=one_line(summary.slowed),
-        from_store=session._prepared.replayed.get(summary.key),
         left_out=left_out,
         printed={one_line(n): v for n, v in record.metrics.items()} if record else {},
     )
