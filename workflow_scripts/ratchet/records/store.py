@@ -206,6 +206,16 @@ class Store:
         """Time at which a stored run was finished, in seconds since the epoch."""
         return (self.paths.run(key) / RECORD).stat().st_mtime
 
+    def peek(self, key: str) -> RunRecord | None:
+        """A finished run, verified file by file; ``None`` if there is none, or a damaged one.
+
+        Nothing is moved: for those who only read.
+        """
+        try:
+            return self._verified(self.paths.run(key), key)
+        except DamagedError:
+            return None
+
     def lookup(self, key: str) -> RunRecord | None:
         """A finished run, verified file by file; ``None`` if there is none.
 
@@ -227,16 +237,6 @@ class Store:
         try:
             return from_json_values(RunRecord, read_json(self.paths.run(key) / RECORD)["record"])
         except (InputMissingError, DataError, KeyError, TypeError):
-            return None
-
-    def peek(self, key: str) -> RunRecord | None:
-        """A finished run, verified file by file; ``None`` if there is none, or a damaged one.
-
-        Nothing is moved: for those who only read.
-        """
-        try:
-            return self._verified(self.paths.run(key), key)
-        except DamagedError:
             return None
 
     def run(
