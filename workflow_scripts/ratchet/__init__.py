@@ -9,7 +9,7 @@ These, the classes of what they give, and :mod:`ratchet.judge` are the interface
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ratchet.interface.logs import KeptChange, LogAudit, LogRow, audit_log
+    from ratchet.interface.logs import AuditedChange, LogAudit, LogRow, audit_log
     from ratchet.interface.sessions import (
         Champion,
         Curve,
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AuditedChange",
     "Champion",
     "Curve",
     "Experiment",
-    "KeptChange",
     "LogAudit",
     "LogRow",
     "Run",

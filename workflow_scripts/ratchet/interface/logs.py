@@ -36,7 +36,7 @@ class LogRow(Frozen):
     agent: str | None
 
 
-class KeptChange(Frozen):
+class AuditedChange(Frozen):
     """A change that a log's author kept, judged by the whole log.
 
     ``step`` is the gain that the log shows and ``gain`` the expected true one, between ``low``
@@ -87,7 +87,7 @@ class LogAudit(Frozen):
     total_high: float
     printed: float
     rows: Numbered[LogRow]
-    changes: Numbered[KeptChange]
+    changes: Numbered[AuditedChange]
     assumptions: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -130,7 +130,7 @@ def audit_log(
         **{f"noise_{name}": facts["noise"][name] for name in ("sd", "low", "high", "source")},
         **{name: facts[name] for name in (*known, "total", "total_low", "total_high")},
         rows=Numbered(LogRow, _log_rows(every)),
-        changes=Numbered(KeptChange, map(_kept_change, facts["changes"])),
+        changes=Numbered(AuditedChange, map(_audited_change, facts["changes"])),
         assumptions=tuple(notes),
         problems=tuple(facts["problems"]),
     )
@@ -143,7 +143,7 @@ def _log_rows(every: LogExperiments) -> Iterator[LogRow]:
         yield LogRow(number=number, status=row.status.value, kept=kept, **values)
 
 
-def _kept_change(facts: Facts) -> KeptChange:
+def _audited_change(facts: Facts) -> AuditedChange:
     names = {"number": "index", "p_better": "confidence", "p_given_log": "given_log"}
     names["p_decided"] = "chance"
-    return KeptChange(**{n: facts[names.get(n, n)] for n in KeptChange.__struct_fields__})
+    return AuditedChange(**{n: facts[names.get(n, n)] for n in AuditedChange.__struct_fields__})
