@@ -17,6 +17,7 @@ import pytest
 
 from helpers.commands import Capsys, Patch
 from helpers.session_events import NOW, at, rounds, run, started, verdict, write
+from ratchet.base.io import write_json
 from ratchet.base.terminal import text_width
 from ratchet.cli import status
 from ratchet.cli.main import main
@@ -166,6 +167,9 @@ def test_what_the_gpu_does_while_the_session_runs(
     write(tmp_path, [*started(device=device), run(210, False, 1)])
     view = View(SessionPaths("night", tmp_path), nvml=lambda: NVML)
     found = frame(view.facts(at_second(230)), 80, 24, colour=False)
+    write_json(view.paths.manifest, {"machine": {"cpu": "EPYC\x1b[2J", "threads": 8}})
+    named = "\n".join(frame(view.facts(at_second(230)), 80, 24, colour=False))
+    assert re.search(r"(?m)^machine EPYC.*, 8 threads$", named) and "\x1b" not in named
     row = "GPU 0   NVIDIA H200: 98 %, 45.2 of 140 GiB, 61 °C, –"
     assert (row in found) is shown
     later = frame(view.facts(at_second(9999)), 80, 24, colour=False)

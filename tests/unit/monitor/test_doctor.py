@@ -37,6 +37,7 @@ from ratchet.task.environment import verify_packages
 from ratchet.task.task import GB
 
 GOOD = Machine(
+    about="EPYC, 8 threads",
     python=(3, 11, 7),
     executable="/env/bin/python",
     root="/work",
@@ -70,7 +71,7 @@ def test_a_good_machine_is_ready() -> None:
     assert conclusion(checks) == "ready; start with: snakemake --cores 1"
     names = [check.name for check in checks]
     assert " ".join(names) == (
-        "python git snakemake uv packages disk task data gpu gpu isolation container agent"
+        "machine python git snakemake uv packages disk task data gpu gpu isolation container agent"
     )
 
 

@@ -75,18 +75,21 @@ def sparklines(machine: Facts) -> list[Facts]:
 
 def _spark(seconds: Sequence[float], values: Sequence[float | None], top: float) -> Markup:
     """A line over time from 0 to ``top``, with gaps where nothing is known."""
-    width, height = SPARK_WIDTH, SPARK_HEIGHT
-    path, draws = "", False
+    # In half pixels: a page has many of them.
+    width, height = 2 * SPARK_WIDTH, 2 * SPARK_HEIGHT
+    places: list[tuple[int, int] | None] = []
     for at, value in zip(seconds, values, strict=True):
-        if value is None:
-            draws = False
-            continue
-        x = width * at / (seconds[-1] or 1.0)
-        y = 1 + (height - 2) * (1 - value / (top or 1.0))
-        path += f"{'L' if draws else 'M'}{x:.1f} {y:.1f}"
-        draws = True
+        x = round(width * at / (seconds[-1] or 1.0))
+        y = None if value is None else round(2 + (height - 4) * (1 - value / (top or 1.0)))
+        if len(places) > 1 and places[-1] and places[-2] and y == places[-1][1] == places[-2][1]:
+            places.pop()
+        places.append(None if y is None else (x, y))
+    path = "".join(
+        f"{'L' if before else 'M'}{place[0]} {place[1]}"
+        for before, place in zip([None, *places], places, strict=False)
+        if place is not None
+    )
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" width="{}" height="{}" '
-        'preserveAspectRatio="none" aria-hidden="true">'
-        '<path d="{}"/></svg>'
-    ).format(width, height, width, height, path)
+        'preserveAspectRatio="none" aria-hidden="true"><path d="{}"/></svg>'
+    ).format(width, height, SPARK_WIDTH, SPARK_HEIGHT, path)
