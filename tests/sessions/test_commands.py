@@ -67,6 +67,12 @@ def test_tables_for_tools_agree_with_the_records(
     for one, told in zip(found["experiments"][1:], reported, strict=True):
         assert one["wall_seconds"] == told["wall_seconds"] > 0
         assert one["train_seconds"] == told["seconds"]
+    session = session_of(None, finished.path, CONFIG[1:])
+    head, *wide = trials_table(History.read(session.paths).judged, session, False, 100)
+    assert head.split("MiB")[1].split() == ["train", "s", "wall", "s", "description"]
+    last = found["experiments"][-1]
+    assert f"  {last['train_seconds']:.1f}  " in wide[-1] and len(wide[-1]) <= 100
+    assert f"  {last['wall_seconds']:.1f}  " in wide[-1]
     assert main(["--tsv", *options]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert {len(row) for row in table} == {15}
