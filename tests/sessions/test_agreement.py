@@ -51,6 +51,16 @@ def test_values_for_tools_are_the_rulings(charged: Box, truth: Known, capsys: Ca
             ][1:]
         ],
     }
+    times = [
+        [(one["number"], one[training], one["wall_seconds"]) for one in views[name]]
+        for name, training in (
+            ("report", "seconds"),
+            ("runs", "train_seconds"),
+            ("export", "train_seconds"),
+        )
+    ]
+    assert times[0] == times[1] == times[2]
+    assert all(wall > 0 for _, _, wall in times[0])
     kept = {n for n, ruling in truth.items() if ruling["verdict"] in ("KEEP", "STRONG_KEEP")}
     for name, found in views.items():
         assert sorted(one["number"] for one in found) == sorted(truth), name
