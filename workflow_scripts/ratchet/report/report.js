@@ -314,12 +314,12 @@
   function pickers() {
     const place = document.querySelector(".pair");
     const numbers = Object.keys(code.versions).map(Number).sort((a, b) => a - b);
+    const rows = new Map(table.rows().nodes().toArray().map((row) => [row.id, row]));
     const named = (number) => {
-      const row = number ? document.getElementById(`e${number}`) ?? hidden(number) : null;
-      const text = row?.querySelector(".open").textContent ?? "";
+      const text = rows.get(`e${number}`)?.querySelector(".open").textContent ?? "";
       return number ? `${number} ${text}`.slice(0, 48) : "0 baseline";
     };
-    const made = ["Code of", "against"].map((label) => {
+    const made = ["Code: from", "to"].map((label) => {
       const list = make("select", { onchange: chooseLists });
       list.append(make("option", { value: "", textContent: "–" }));
       for (const number of [0, ...numbers])
