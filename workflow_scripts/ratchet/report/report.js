@@ -528,18 +528,22 @@
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      return false;
+      const area = make("textarea", { value: text });
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
     }
   }
 
   function copied(block) {
     const press = button("Copy", "Copy this text", async () => {
+      const done = await written(block.textContent);
       const range = document.createRange();
       range.selectNodeContents(block);
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      let done = true;
-      if (!(await written(block.textContent))) done = document.execCommand("copy");
       press.textContent = done ? "Copied" : "Selected";
     });
     press.className = "press";
