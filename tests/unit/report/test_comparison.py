@@ -223,18 +223,21 @@ def test_what_else_differs_is_said() -> None:
     assert compare_sessions([MONDAY, replace(MONDAY, name="again")])["differ"] == []
 
 
-def test_the_answer_rests_on_confirmed_gains_where_all_have_them() -> None:
+def test_the_answer_rests_on_fresh_runs_where_there_are_some() -> None:
     facts = compare_sessions([MONDAY, TUESDAY])
+    monday, tuesday = facts["sessions"]
     assert answer(facts).startswith("monday leads by the judge's estimate of the search")
-    for row, (gain, low, high) in zip(
-        facts["sessions"], ((0.5, 0.4, 0.6), (0.9, 0.7, 1.1)), strict=True
-    ):
-        row["confirmed"] = {"gain": gain, "low": low, "high": high}
-    assert answer(facts) == (
-        "tuesday has the largest confirmed gain; clearly so: the intervals are apart"
-    )
-    facts["sessions"][1]["confirmed"]["low"] = 0.5
-    assert answer(facts).endswith("their intervals overlap")
+    tuesday["confirmed"] = {"gain": 0.9, "low": 0.7, "high": 1.1, "standing": "confirmed"}
+    assert answer(facts) == "tuesday alone has a gain by fresh runs; none of monday yet"
+    monday["confirmed"] = {"gain": 0.5, "low": 0.4, "high": 0.6, "standing": "confirmed"}
+    best = "tuesday has the largest gain by fresh runs"
+    assert answer(facts) == f"{best}; clearly so: the intervals are apart"
+    tuesday["confirmed"]["low"] = 0.5
+    assert answer(facts) == f"{best}; their intervals overlap, so chance may be why"
+    tuesday["confirmed"] |= {"low": -0.1, "standing": "not_confirmed"}
+    assert answer(facts) == f"{best}, and it is not confirmed"
+    tuesday["confirmed"] |= {"low": None, "high": None, "standing": "confirmed"}
+    assert answer(facts) == f"{best}; without intervals, chance may be why"
 
 
 def test_hours_are_told_in_a_unit_of_people() -> None:

@@ -14,7 +14,7 @@ from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import DASH, format_number, one_line_label, safe_json
 from ratchet.proposers.declared import changed_lines
-from ratchet.records.confirmed import confirmed_gain
+from ratchet.records.confirmed import GainStanding, confirmed_gain
 from ratchet.records.history import History, Trial
 from ratchet.records.records import Direction, Manifest, RunSummary, Standing, incumbent_runs
 from ratchet.report.inputs import Facts, metric_facts
@@ -417,34 +417,38 @@ _FILES: tuple[tuple[str, Callable[[ComparedSession], dict[str, str]]], ...] = (
 
 
 def answer(facts: Facts) -> str:
-    """The comparison in one sentence: by confirmed gains, or else by the search's."""
+    """The comparison in one sentence: by gains of fresh runs, or else by the search's."""
     rows = facts["sessions"]
-    confirmed = [row for row in rows if _confirmed(row) is not None]
-    if len(confirmed) == len(rows):
-        best = max(rows, key=lambda row: row["confirmed"]["gain"])
-        rest = [row for row in rows if row is not best]
-        clear = best["confirmed"]["low"] is not None and all(
-            row["confirmed"]["high"] is not None
-            and best["confirmed"]["low"] > row["confirmed"]["high"]
-            for row in rest
-        )
-        sure = "clearly so: the intervals are apart" if clear else "their intervals overlap"
-        return f"{best['name']} has the largest confirmed gain; {sure}"
+    fresh = [row for row in rows if (row["confirmed"] or {}).get("gain") is not None]
+    missing = ", ".join(row["name"] for row in rows if row not in fresh)
+    if fresh:
+        best = max(fresh, key=lambda row: row["confirmed"]["gain"])
+        others = [row["confirmed"] for row in fresh if row is not best]
+        lead = "has the largest gain" if others else "alone has a gain"
+        said = f"{best['name']} {lead} by fresh runs"
+        if best["confirmed"]["standing"] != GainStanding.CONFIRMED:
+            said += ", and it is not confirmed"
+        elif others:
+            said += f"; {_apart(best['confirmed'], others)}"
+        return said + (f"; none of {missing} yet" if missing else "")
     known = [row for row in rows if row["search_gain"] is not None]
     if not known:
         return "no session has a measured baseline yet"
     best = max(known, key=lambda row: row["search_gain"])
-    waiting = ", ".join(row["name"] for row in rows if row not in confirmed)
     return (
-        f"{best['name']} leads by the judge's estimate of the search, which flatters; no confirmed "
-        f"gain of {waiting}"
+        f"{best['name']} leads by the judge's estimate of the search, which flatters; nothing is "
+        "confirmed by fresh runs"
     )
 
 
-def _confirmed(row: Facts) -> float | None:
-    """The gain by fresh runs; ``None`` where there is none."""
-    gain: float | None = (row["confirmed"] or {}).get("gain")
-    return gain
+def _apart(best: Facts, others: Sequence[Facts]) -> str:
+    """Whether the interval of the largest gain is above all others."""
+    ends = [each["high"] for each in others]
+    if best["low"] is None or None in ends:
+        return "without intervals, chance may be why"
+    if best["low"] > max(ends):
+        return "clearly so: the intervals are apart"
+    return "their intervals overlap, so chance may be why"
 
 
 def elsewhere_words(found: Facts | None, decimals: int) -> str:
