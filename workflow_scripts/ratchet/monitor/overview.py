@@ -41,7 +41,7 @@ RUNNING, STOPPED = "running", "stopped"
 
 _TELLING = frozenset(
     {
-        *("session_started", "resumed", "baseline", "round_finished", "stopped", "confirmed"),
+        *("session_started", "baseline", "round_finished", "stopped", "confirmed"),
         *("transferred", "reported", "evolved", "audited", "pollinated", "leg_finished", "failed"),
     }
 )
