@@ -99,8 +99,10 @@ def test_crashes_tell_their_memory() -> None:
             6, "rate x9", crashed=True, memory_gb=9.0, diverged="training loss nan from step 9"
         ),
         attempt(7, "rate x8", diverged="x" * 99),
+        attempt(8, "rate x7 (NaN)", crashed=True),
     ]
     assert [note.text for note in crashes(log)] == [
+        "'rate x7 (NaN)' (experiment 8) diverged: try it lower, or with a warm-up",
         f"'rate x8' (experiment 7) diverged ({'x' * 59}…): try it lower, or with a warm-up",
         "'rate x9' (experiment 6) diverged (training loss nan from step 9): try it lower, or with "
         "a warm-up",

@@ -21,6 +21,7 @@ from ratchet.task.task import (
     Range,
     Seeding,
     broken_constraint,
+    curve_fault,
     parse_presets,
     pattern_fault,
     pattern_literal,
@@ -345,6 +346,31 @@ def test_words_that_every_match_holds() -> None:
     assert pattern_literal(ACCURACY) == "Validation accuracy:"
     assert pattern_literal(r"(\d+) parameters of \d+") == "parameters of"
     assert pattern_literal(r"a: (\d+)") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"(?P<step>\d+) (?P<loss>\S+)", None),
+        (r"(?:a|b)(?P<loss>.)(?P<step>.)(?P<tokens>.)(?P<seconds>.)", None),
+        (r"(?P<step>\d+)", "expected the groups (?P<step>...) and (?P<loss>...)"),
+        (r"(?P<step>\d+) (?P<loss>\S+) (x)", "write others as (?:...)"),
+        (r"(?P<step>\d+) (?P<loss>\S+) (?P<rate>x)", "(?P<tokens>...) if lines tell them"),
+        ("(", "expected a regular expression of RE2"),
+        ("a" * 501, "at most 500 characters"),
+    ],
+)
+def test_patterns_for_lines_of_progress(pattern: str, words: str | None) -> None:
+    fault = curve_fault(pattern)
+    assert fault is None if words is None else words in str(fault)
+
+
+def test_the_pattern_for_lines_of_progress_is_checked(folder: Path) -> None:
+    edit(folder, METRIC, METRIC + "\ncurve: 'E (?P<loss>.*) at (?P<step>.*)'")
+    assert load_task(folder, REPO).curve == "E (?P<loss>.*) at (?P<step>.*)"
+    edit(folder, "curve: 'E (?P<loss>.*)", "curve: 'E (.*)")
+    with pytest.raises(ConfigError, match="curve: expected the groups"):
+        load_task(folder, REPO)
 
 
 def test_a_metric_is_found_by_its_pattern_alone(tmp_path: Path) -> None:

@@ -32,7 +32,14 @@ from ratchet.integrity.seal import (
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.proposals import Proposal
-from ratchet.records.records import Baseline, Certification, Confirmation, Manifest, TransferPlan
+from ratchet.records.records import (
+    Baseline,
+    Certification,
+    Confirmation,
+    Manifest,
+    Outcome,
+    TransferPlan,
+)
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task
@@ -690,7 +697,7 @@ class _SessionFiles:
             return
         stored = {
             "seed": seed,
-            "outcome": kept.get("outcome"),
+            "outcome": _present_name(kept.get("outcome")),
             "reason": kept.get("reason"),
             "value": value if kept.get("outcome") == "ok" else None,
             "slowed": slowed,
@@ -698,6 +705,7 @@ class _SessionFiles:
         }
         for name, expected in stored.items():
             said = summary.get(name, expected)
+            said = _present_name(said) if name == "outcome" else said
             if said != expected:
                 where = f"{name} {expected} of run {str(summary['key'])[:12]}"
                 self.findings.deviates(path, where, f"{said}", self.again)
@@ -775,3 +783,8 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for inner in value:
             yield from _objects(inner)
+
+
+def _present_name(outcome: Any) -> Any:
+    """An outcome as it is called now: a run that diverged was once called ``nan``."""
+    return Outcome.DIVERGED.value if outcome == "nan" else outcome

@@ -32,6 +32,9 @@ SHOWN_POINTS = 120
 COLUMNS, WIDE_COLUMNS = 16, 32
 """Columns of a curve where two share a line of a terminal, and where it has one of its own."""
 
+EARLY_PERCENT = 15
+"""Part of the steps in which a loss may leave the drawing at the top."""
+
 BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 """Levels of a curve in a line of text; the second where a terminal shows ASCII alone."""
 
@@ -98,8 +101,10 @@ def curve_rows(curve: Facts, stream: TextIO | None = None, width: int = COLUMNS)
     """The curve of a run and that of the incumbent, if there is one, on common axes."""
     levels = BLOCKS if _shows_blocks(stream or sys.stdout) else PLAIN
     both = [binned(curve[name], width, _last_step(curve)) for name in ("curve", "incumbent")]
-    # The first part is cut where it is higher: nothing else would be seen.
-    known = [value for bins in both for value in bins[1:] if value is not None]
+    # What comes first is cut where it is higher: nothing else would be seen.
+    reached = sum(value is not None for value in both[0])
+    first = max(1, min(width * EARLY_PERCENT // 100, reached // 2))
+    known = [value for bins in both for value in bins[first:] if value is not None]
     known = known or [value for bins in both for value in bins if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     rows = ("".join(_level(v, low, high, levels) for v in bins).rstrip() for bins in both)
@@ -200,7 +205,8 @@ def curve_svg(curve: Facts) -> str:
     """Drawing of a run's loss over the incumbent's, for a page; all in it is made of numbers."""
     both = [curve["curve"], curve["incumbent"]]
     last = max(_last_step(curve), 1)
-    skipped = last * 0.04  # a loss falls steeply at first, and nothing else would be seen
+    # A loss falls steeply at first, and nothing else would be seen.
+    skipped = min(last * EARLY_PERCENT // 100, curve["step"] // 2)
     losses = [v for points in both for step, v in points if v is not None and step >= skipped]
     losses = losses or [v for points in both for _, v in points if v is not None] or [0.0]
     low, high = min(losses), max(losses)
@@ -216,7 +222,9 @@ def curve_svg(curve: Facts) -> str:
         along = " ".join([*places, *places[-1:]])
         return f'<polyline class="{name}" points="{along}"/>' if places else ""
 
-    ends = f"<span>{loss_words(high)} to {loss_words(low)}</span><span>step 0 to {last:,}</span>"
+    ends = (
+        f"<span>loss {loss_words(low)} to {loss_words(high)}</span><span>step 0 to {last:,}</span>"
+    )
     said = f"Training loss by step: {loss_words(curve['loss'])} at step {curve['step']}"
     return (
         f'<svg viewBox="0 -3 {WIDE:g} {HIGH + 6:g}" role="img" aria-label="{said}" '

@@ -81,6 +81,7 @@ class JudgedExperiment(NamedTuple):
     confidence: float | None
     value: float | None
     proposer: str = ""
+    diverged: bool = False
 
 
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
@@ -145,9 +146,10 @@ class SessionStanding(Struct):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Experiments by the three words of ``results.tsv``."""
+        """Experiments by the three words of ``results.tsv``, and those of them that diverged."""
         found = [Verdict(entry.verdict).status for entry in self.judged.values()]
-        return {status.value: found.count(status) for status in Status}
+        lost = sum(entry.diverged for entry in self.judged.values())
+        return {**{status.value: found.count(status) for status in Status}, "diverged": lost}
 
     @property
     def incumbent_run(self) -> str:
@@ -387,6 +389,7 @@ def _verdict(s: SessionStanding, event: Event) -> None:
         confidence=finite_number(event.get("confidence")),
         value=finite_number(event.get("mean")),
         proposer=str(event.get("proposer") or ""),
+        diverged=bool(event.get("diverged")),
     )
     s.phase, s.round, s.failure, s.answer = Phase.JUDGING, judged.round, None, None
     s.rounds = whole_number(event.get("rounds")) or s.rounds
@@ -682,6 +685,7 @@ def tried_counts(found: Facts) -> str:
     n, certified = found["counts"], found["certified"]
     kept = f"{n['keep']} kept" + ("" if certified is None else f" ({certified} certified)")
     text = f"{n['experiments']}: {kept}, {n['discard']} discarded, {n['crash']} crashed"
+    text += f", {n['diverged']} of them diverged" if n.get("diverged") else ""
     failed = found["failed_proposals"]
     return text + (f"; {failed} failed proposals" if failed else "")
 

@@ -586,7 +586,7 @@ def experiments_table(trials: Sequence[Trial]) -> str:
     for trial in trials:
         delta = "" if trial.delta is None else f"{trial.delta:+.4g}"
         sure = "" if trial.confidence is None else f"{trial.confidence:.3f}"
-        texts = one_line(trial.category), delta, sure, one_line(trial.description)
+        texts = one_line(trial.category), delta, sure, one_line(trial.title)
         lines.append("\t".join((str(trial.number), trial.word or UNJUDGED, *texts)))
     return "".join(f"{line}\n" for line in lines)
 

@@ -127,7 +127,7 @@ def printed_curve(log: bytes, clock: Clock | None = None, pattern: str = "") -> 
     data = log.replace(b"\r", b"\n")
     read = _by_pattern(pattern) if pattern else _by_words
     word = pattern_literal(pattern) if pattern else "loss"
-    lines = [line for line in map(read, _candidates(data, word.lower().encode())) if line]
+    lines = [line for line in map(read, _candidates(data, word.encode().lower())) if line]
     best = max((line.counter for line in lines), default=_Counter.NONE)
     lines = [line for line in lines if line.counter is best]
     if best is _Counter.EPOCH and any(a.step == b.step for a, b in itertools.pairwise(lines)):

@@ -256,6 +256,9 @@ def attempt_identity(attempt: Attempt) -> tuple[str, str]:
     return (normal_words(attempt.description), "") if knob is None else (knob.name, knob.value)
 
 
+_DIVERGED = re.compile(r"\b(diverged|nan)\b", re.IGNORECASE)
+
+
 def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
     """Crashes not to repeat, the latest first, with the memory where it is known.
 
@@ -270,9 +273,9 @@ def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
         used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
         ended = "failed the guard" if attempt.guarded else f"crashed{used}{told}"
-        if attempt.diverged:
+        if attempt.diverged or _DIVERGED.search(attempt.description):
             where = shorten(one_line(attempt.diverged), QUOTED)
-            ended = f"diverged ({where}): try it lower, or with a warm-up"
+            ended = f"diverged{where and f' ({where})'}: try it lower, or with a warm-up"
         notes.append(AttemptNote(f"{attempt.name} {ended}", (attempt.number,)))
     return notes
 
