@@ -21,6 +21,7 @@ from pathlib import Path
 from helpers import REPO
 
 sys.path.insert(0, str(REPO / "workflow_scripts"))
+from ratchet.monitor.live_curve import LIVE_LINES
 from ratchet.records.series import series_table, thinned
 from ratchet.runs.curve import KEPT_POINTS, Clock, divergence, printed_curve
 from ratchet.runs.supervisor import CappedLog, Stamps
@@ -75,10 +76,12 @@ def measure(count: int) -> None:
             divergence(curve)
 
         after = cost(read)
+        look = cost(lambda: printed_curve(path.read_bytes(), None, "", LIVE_LINES))
         size = (Path(name) / "curve.tsv").stat().st_size
     print(f"log: {count} lines, {sum(map(len, output)) / 1000:.0f} kB in {SECONDS:g} s")
     print(f"during the run: {during:.4f} s, {100 * during / SECONDS:.4f} % (target: 1 %)")
     print(f"after the run:  {after:.4f} s (target: 0.05 s)")
+    print(f"each look at it, for a terminal or the page: {look:.4f} s")
     print(f"kept: {size} bytes, {len(stamps.entries)} times of output")
 
 

@@ -26,6 +26,8 @@ from ratchet.monitor.progress import (
 
 AGAIN = "snakemake --cores 1"
 
+COUNTS = dict.fromkeys(("experiments", "keep", "discard", "crash", "diverged"), 0)
+
 
 def of(events: list[dict[str, Any]], second: float, owned: bool | None = True) -> dict[str, Any]:
     standing, now = fold_events(events), NOW + second
@@ -186,7 +188,7 @@ def test_where_it_is_in_the_second_round() -> None:
     assert work["description"] == "edit 2"
     assert (work["elapsed_seconds"], work["budget_seconds"]) == (20.0, 60.0)
     assert (found["baseline"], found["best"], found["noise"]) == (0.6, 0.5, 0.01)
-    assert found["counts"] == dict(experiments=1, keep=1, discard=0, crash=0, diverged=0)
+    assert found["counts"] == COUNTS | {"experiments": 1, "keep": 1}
     # Three more rounds of the first one's 90 seconds, four runs to confirm, 40 s gone.
     assert found["seconds_left"] == 3 * 90 + 4 * 60 - 40
 
@@ -212,7 +214,7 @@ def test_what_is_judged_again_counts_once_and_a_new_start_counts_anew() -> None:
     lost = {"diverged": "training loss nan from step 9 on"}
     events = [*started(), *rounds("KEEP", "DISCARD"), verdict(900, 1, "CRASH", **lost)]
     found = of(events, 901)
-    assert found["counts"] == dict(experiments=2, keep=0, discard=1, crash=1, diverged=1)
+    assert found["counts"] == COUNTS | {"experiments": 2, "discard": 1, "crash": 1, "diverged": 1}
     assert tried_counts(found) == "2: 0 kept, 1 discarded, 1 crashed, 1 of them diverged"
     assert found["verdicts"][0]["description"] == "edit 1 (diverged)"
     assert [entry["number"] for entry in found["verdicts"]] == [1, 2]

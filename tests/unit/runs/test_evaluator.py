@@ -12,6 +12,7 @@ import pytest
 from helpers.run_plans import launch
 from ratchet.base.errors import DataError
 from ratchet.records.records import Outcome
+from ratchet.records.series import parse_curve
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.evaluator import Evaluator
 
@@ -71,16 +72,20 @@ print(said, flush=True)
 print(said, file=sys.stderr)
 os.write(1, said.encode())
 subprocess.run(["/bin/echo", said])
+print("step 2 loss 1", flush=True)
 s.sendall(b".")
 """
     source = CLIENT.replace('print("---")', told + 'print("---")')
     for folder in ("one", "two", "three"):
-        record = small(tmp_path, asks, 'print("before", flush=True)\n' + source, folder=folder)
+        record = small(
+            tmp_path, asks, 'print("step 1 loss 2", flush=True)\n' + source, folder=folder
+        )
         assert record.outcome is Outcome.OK, record
         shown = (tmp_path / folder / LOG).read_text()
         assert "secret" not in shown
         assert shown.endswith("---\nval: 7.50004\n")
         assert (tmp_path / folder / LOG_ASKED).read_text().count("secret") == 4
+        assert [point.step for point in parse_curve(tmp_path / folder)] == [1]
 
 
 def test_nobody_waits_for_words_that_were_taken(tmp_path: Path) -> None:

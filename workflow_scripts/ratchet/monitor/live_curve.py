@@ -29,6 +29,9 @@ Facts = Mapping[str, Any]
 SHOWN_POINTS = 120
 """Points of a curve that are shown: more than a page has room for."""
 
+LIVE_LINES = 2 * SHOWN_POINTS
+"""Lines of a log that are read at each look."""
+
 COLUMNS, WIDE_COLUMNS = 16, 32
 """Columns of a curve where two share a line of a terminal, and where it has one of its own."""
 
@@ -90,7 +93,7 @@ def with_curves(facts: dict[str, Any], paths: SessionPaths) -> dict[str, Any]:
             # Its log is gone, or the event was damaged.
             with contextlib.suppress(OSError, ValueError):
                 log = (paths.store.partial / folder / LOG).read_bytes()
-                points = printed_curve(log, pattern=work.get("pattern", ""))
+                points = printed_curve(log, None, work.get("pattern", ""), LIVE_LINES)
                 key = facts["incumbent_run"]
                 held = run_curve(store, key) if points and key else []
                 work["curve"] = to_json_values(LiveCurve.of(points, held)) if points else None

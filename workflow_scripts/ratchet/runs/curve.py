@@ -115,19 +115,21 @@ class _Line(Frozen):
     tokens_per_step: float | None = None
 
 
-def printed_curve(log: bytes, clock: Clock | None = None, pattern: str = "") -> list[CurvePoint]:
+def printed_curve(
+    log: bytes, clock: Clock | None = None, pattern: str = "", most: int = MOST_LINES
+) -> list[CurvePoint]:
     """The training loss that a log tells, in the order of steps.
 
     With a ``pattern`` of RE2 its groups ``step`` and ``loss``, and ``seconds`` and ``tokens`` if
     it has them, are read.  Otherwise lines without a step are numbered, where none has one, and
     a count that begins anew, as in every epoch of a progress bar, goes on from where it was.
     Losses of evaluations are passed over.  Of two lines of one step the later counts, and of
-    more than :data:`MOST_LINES` lines some, evenly chosen.
+    more lines than ``most`` some, evenly chosen.
     """
     data = log.replace(b"\r", b"\n")
     read = _by_pattern(pattern) if pattern else _by_words
     word = pattern_literal(pattern) if pattern else "loss"
-    lines = [line for line in map(read, _candidates(data, word.encode().lower())) if line]
+    lines = [line for line in map(read, _candidates(data, word.encode().lower(), most)) if line]
     best = max((line.counter for line in lines), default=_Counter.NONE)
     lines = [line for line in lines if line.counter is best]
     if best is _Counter.EPOCH and any(a.step == b.step for a, b in itertools.pairwise(lines)):
@@ -145,7 +147,7 @@ def printed_curve(log: bytes, clock: Clock | None = None, pattern: str = "") -> 
     return list(points.values())
 
 
-def _candidates(data: bytes, word: bytes) -> Iterator[tuple[int, str]]:
+def _candidates(data: bytes, word: bytes, most: int) -> Iterator[tuple[int, str]]:
     """End and text of the lines that hold a word, of too many a part."""
     lower, ends, start = data.lower(), list[tuple[int, int]](), 0
     while (found := lower.find(word, start)) >= 0 and start < len(data):
@@ -156,14 +158,14 @@ def _candidates(data: bytes, word: bytes) -> Iterator[tuple[int, str]]:
             ends.append((begin, end))
         start = end + 1
     many = len(ends)
-    chosen = range(many) if many <= MOST_LINES else _evenly(many)
+    chosen = range(many) if many <= most else _evenly(many, most)
     for begin, end in (ends[place] for place in chosen):
         text = data[begin : min(end, begin + MAX_LINE)].decode(errors="replace")
         yield end, strip_escapes(text) if "\x1b" in text else text
 
 
-def _evenly(many: int) -> Iterator[int]:
-    return (round(i * (many - 1) / (MOST_LINES - 1)) for i in range(MOST_LINES))
+def _evenly(many: int, most: int) -> Iterator[int]:
+    return (round(i * (many - 1) / (most - 1)) for i in range(most))
 
 
 def _by_words(given: tuple[int, str]) -> _Line | None:
