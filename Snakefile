@@ -36,7 +36,7 @@ rule all:
 
 
 onerror:
-    print(plan.RESUME_HINT, file=sys.stderr)
+    print(plan.STOPPED_HINT if hooks.was_interrupted() else plan.RESUME_HINT, file=sys.stderr)
 
 
 onstart:

@@ -112,17 +112,18 @@ class Box:
         assert not check or self.status == 0, own.said.getvalue()
         return own.said.getvalue()
 
-    def start(self, **settings: object) -> subprocess.Popen[bytes]:
-        """Start Snakemake in a process group of its own and do not wait."""
-        return subprocess.Popen(
-            self.command(**settings),
-            cwd=self.path,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=heed_signals,
-        )
+    def start(self, said: Path = Path(os.devnull), **settings: object) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a process group of its own and do not wait; it writes to ``said``."""
+        with said.open("wb") as stream:
+            return subprocess.Popen(
+                self.command(**settings),
+                cwd=self.path,
+                env={**os.environ, **self.environment},
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                preexec_fn=heed_signals,
+            )
 
     def events(self, kind: str | None = None) -> list[dict]:
         path = self.session / "events.jsonl"

@@ -23,6 +23,7 @@ from helpers.edits import change, fail_until_mended
 from helpers.shared import shared_box
 from ratchet.base.errors import EXIT_UNAVAILABLE
 from ratchet.integrity.verify import verify_sessions
+from ratchet.steps.plan import STOPPED_HINT
 
 KILLS = int(os.environ.get("RATCHET_KILLS", "2"))
 PER_SESSION = 2
@@ -51,9 +52,9 @@ def times_run(box: Box) -> set[int]:
 def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
     tmp_path: Path, undisturbed: Box
 ) -> None:
-    box = slow_box(tmp_path / "box")
+    box, said = slow_box(tmp_path / "box"), tmp_path / "said"
     for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        process, seen = box.start(), len(box.events("run_started"))
+        process, seen = box.start(said=said), len(box.events("run_started"))
         box.wait_for(lambda n=seen: len(box.events("run_started")) > n)
         if kind is signal.SIGINT:
             os.killpg(process.pid, kind)  # what a terminal does on Ctrl-C
@@ -61,6 +62,8 @@ def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
             process.send_signal(kind)
         assert process.wait() != 0
         box.wait_for(lambda: not box.trainers())
+    # What a terminal shows of Ctrl-C ends with our sentence.
+    assert said.read_text().splitlines()[-1] == STOPPED_HINT
     finished_before = set(box.runs())
     started_before = len(box.events("run_started"))
     box.play(last="confirm")

@@ -1,12 +1,15 @@
 """Text on a terminal: whatever it holds, lines stay within their columns."""
 
 import io
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.commands import Patch
+from ratchet.base import terminal
 from ratchet.base.terminal import (
     align_columns,
     coloured,
@@ -82,3 +85,29 @@ def test_columns_are_aligned_by_what_is_seen() -> None:
         " 1  a     200",
     ]
     assert align_columns([("a", "b  "), ("long", "")], left=(0, 1), gap=" ") == ["a    b", "long"]
+
+
+def test_a_command_that_takes_long_says_so_on_a_terminal_alone(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(terminal, "SILENT", 0.0)
+    monkeypatch.setattr(terminal, "QUIET", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    with terminal.signs_of_life("ratchet power", "simulating") as say:
+        waited_for(lambda: "ratchet power: simulating, 0 s" in screen.getvalue())
+        say("x" * 200)
+        waited_for(lambda: "xxx…" in screen.getvalue())
+    lines = screen.getvalue().replace("\033[K", "").split("\r")
+    assert max(map(len, lines)) < terminal.WIDTH and screen.getvalue().endswith("\r\033[K")
+    quiet = io.StringIO()
+    monkeypatch.setattr("sys.stderr", quiet)
+    with terminal.signs_of_life("ratchet power", "simulating") as say:
+        say("more")
+    assert quiet.getvalue() == ""
+
+
+def waited_for(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.005)

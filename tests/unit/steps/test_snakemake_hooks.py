@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,9 @@ from ratchet.records.records import (
     StopReason,
     TransferPlan,
 )
+from ratchet.steps import snakemake_hooks
 from ratchet.steps.snakemake_hooks import (
+    INTERRUPTED,
     PRIVATE,
     SEEN,
     forces_runs,
@@ -34,6 +37,7 @@ from ratchet.steps.snakemake_hooks import (
     limit_trainings,
     look_as_often_as_asked,
     only_looks,
+    was_interrupted,
 )
 
 
@@ -168,6 +172,21 @@ def test_chatter_is_dropped_and_a_failed_step_named_without_its_command(caplog) 
         "the step judge ended with SIGKILL; its log is results/a/judge.log",
         "RuleException:\nsomething else",
     ]
+
+
+def test_after_an_interrupt_only_our_sentence_is_left(caplog, monkeypatch) -> None:
+    monkeypatch.setattr(snakemake_hooks, "_interrupted", threading.Event())
+    logger = logging.getLogger("test-interrupt")
+    hush(logger)
+    ends = ("Complete log(s): a.log", "Elapsed time: 0:00:17")
+    failed = "WorkflowError:\nAt least one job did not complete successfully."
+    with caplog.at_level(logging.INFO, logger="test-interrupt"):
+        for text in (*ends, failed):
+            logger.info(text)
+        assert caplog.messages == [*ends] and not was_interrupted()
+        for text in (f"{INTERRUPTED}, this might take some time.", *ends, failed):
+            logger.info(text)
+    assert caplog.messages == [*ends, "stopping; what runs is ended"] and was_interrupted()
 
 
 @pytest.mark.parametrize("name", PRIVATE)

@@ -1,10 +1,13 @@
 """Text on a terminal: colours, width, cut lines, wrapped paragraphs, aligned columns."""
 
+import contextlib
 import os
 import shutil
 import sys
+import threading
+import time
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 WIDTH = 80
@@ -108,3 +111,37 @@ def align_columns(
             cells.append(cell + space if place in left else space + cell)
         lines.append(gap.join(cells).rstrip())
     return lines
+
+
+SILENT, QUIET = 2.0, 0.5
+"""Seconds until a command says that it works, and between its signs of life."""
+
+
+@contextlib.contextmanager
+def signs_of_life(name: str, doing: str) -> Iterator[Callable[[str], None]]:
+    """A line on a terminal's standard error that says what a command does, and for how long.
+
+    It comes after two seconds and goes at the end; elsewhere nothing is said.  What is called
+    with a text says how far the command is.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    state, ended, begun = [doing], threading.Event(), time.monotonic()
+
+    def speak() -> None:
+        pause = SILENT
+        while not ended.wait(pause):
+            pause = QUIET
+            line = f"{name}: {state[0]}, {time.monotonic() - begun:.0f} s"
+            print(f"\r{cut_line(line, WIDTH - 1)}\033[K", end="", file=sys.stderr, flush=True)
+        if pause == QUIET:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield lambda text: state.__setitem__(0, text)
+    finally:
+        ended.set()
+        speaker.join()

@@ -25,7 +25,7 @@ from ratchet.base.errors import DataError, UsageError
 from ratchet.base.git import Commits
 from ratchet.base.io import read_file
 from ratchet.base.structs import Frozen, replace, to_json_values
-from ratchet.base.terminal import align_columns, cut_line, wrap_text
+from ratchet.base.terminal import align_columns, cut_line, signs_of_life, wrap_text
 from ratchet.base.text import one_line, one_line_label, plural
 from ratchet.cli.main import (
     CommandParser,
@@ -240,7 +240,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         inputs = (options.results, options.replicates)
         may_write(options.html, options.force, inputs, "--html")
-    every, facts, notes = audited(options)
+    with signs_of_life(NAME, "judging every change by the whole log"):
+        every, facts, notes = audited(options)
     code = 0
     if options.run:
         found = _again(options, every, facts, notes)
@@ -250,7 +251,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from ratchet.report.audit_report import render_audit
 
-        write_output(options.html, render_audit(facts))
+        with signs_of_life(NAME, "drawing the page"):
+            write_output(options.html, render_audit(facts))
     if options.json:
         print_json(facts)
     else:

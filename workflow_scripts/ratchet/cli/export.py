@@ -30,6 +30,7 @@ from typing import Any
 
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.structs import Frozen, field, to_json_values
+from ratchet.base.terminal import signs_of_life
 from ratchet.base.text import one_line
 from ratchet.cli.main import (
     CommandParser,
@@ -431,7 +432,8 @@ def _run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     if output is not None and (output.exists() or output.is_symlink()):
         raise OutputError(f"{output}: exists already; name another with -o")
-    sheet = _of_log(options) if options.results is not None else _of_session(options)
+    with signs_of_life(NAME, "reading"):
+        sheet = _of_log(options) if options.results is not None else _of_session(options)
     if output is not None and options.to in WRITERS:
         left_out = WRITERS[options.to](sheet, output)
     else:

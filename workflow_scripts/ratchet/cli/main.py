@@ -133,9 +133,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def list_commands(commands: Mapping[str, str]) -> str:
-    """Names with what they do, for --help."""
-    indent = max(map(len, commands)) + 4
+def list_commands(commands: Mapping[str, str], least: int = 0) -> str:
+    """Names of at least so many columns with what they do, for --help."""
+    indent = max(least, *map(len, commands)) + 4
     return "\n".join(
         line
         for name, text in commands.items()
@@ -317,27 +317,38 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
     return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
 
-COMMANDS = {
-    "audit": "which kept changes of a finished session are real, and what to run again",
-    "compare": "sessions of one task side by side: gains, time to reach a value, what each found",
-    "diff": "how the code of two experiments differs, of two sessions too",
-    "doctor": "whether this machine is ready for a session, and what to do if it is not",
-    "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
-    "finalize": "a branch and a patch for each certified change, ready to be merged",
-    "init": "write the task of any training script, after running it twice",
-    "mcp": "the tools of a session for coding agents (Model Context Protocol)",
-    "power": "what replicates can show at a noise floor, and how many keeps are luck",
-    "program": "write, check and update the brief of a task",
-    "report": "anybody's log, or a session, as one page",
-    "runs": "the experiments of a session as a table",
-    "show": "everything about one experiment",
-    "simulate": "sessions with known truth, under the judge's modes and other keep rules",
-    "skill": "give a coding agent the autoresearch skill",
-    "space": "the ranges that an optimiser searches, ready for a task's search_space",
-    "status": "how a session stands, also while it runs and after a reboot",
-    "try": "take your own edit through experiment, judge and steer",
-    "verify": "re-hash a session and its store, and name every deviation",
+GROUPS = {
+    "a session": {
+        "status": "how it stands, also while it runs and after a reboot",
+        "runs": "its experiments as a table",
+        "show": "everything about one experiment",
+        "diff": "how the code of two experiments differs",
+        "compare": "sessions of one task side by side",
+        "try": "take your own edit through experiment, judge and steer",
+        "report": "the page of a session, or of anybody's log",
+        "export": "results.tsv, CSV or JSON of a session or a log",
+        "finalize": "a branch and a patch for each certified change",
+        "verify": "hash a session and its store again",
+    },
+    "a task": {
+        "init": "write the task of any training script",
+        "space": "the ranges that an optimiser searches",
+        "program": "write, check and update the brief of a task",
+        "doctor": "whether this machine is ready for a session",
+    },
+    "chance": {
+        "audit": "which kept changes of a finished log are real",
+        "power": "what replicates can show, and which keeps are luck",
+        "simulate": "sessions with known truth, under several keep rules",
+    },
+    "agents": {
+        "skill": "give a coding agent the autoresearch skill",
+        "mcp": "the tools of a session (Model Context Protocol)",
+    },
 }
+"""Commands by what they are about, each with what it does."""
+
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 MODULES = {"try": "tryout"}
 """A module cannot be called what the language calls a statement."""
@@ -361,7 +372,7 @@ def _own(argv: Sequence[str]) -> int:
         prog="ratchet",
         usage="ratchet [--help] [--version] COMMAND ...",
         description="Commands beside the workflow; sessions are run with snakemake.\n\n"
-        f"commands:\n{list_commands(COMMANDS)}",
+        + "\n\n".join(f"{name}:\n{list_commands(some, 10)}" for name, some in GROUPS.items()),
         epilog="autojudge, autosteer and autoevolve are commands of their own",
     )
     parser.add_argument("--version", action="version", version=f"ratchet {__version__}")

@@ -11,7 +11,7 @@ Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ratchet.base.colours import LIGHT
 from ratchet.base.errors import DataError, InputMissingError, UsageError
 from ratchet.base.io import read_record
 from ratchet.base.structs import replace, to_json_values
-from ratchet.base.terminal import WIDTH, cut_line
+from ratchet.base.terminal import WIDTH, cut_line, signs_of_life
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import (
     CommandParser,
@@ -302,18 +302,19 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--plot: expected a name in {', '.join(SUFFIXES)}, found {options.plot}")
 
 
-def power_facts(options: argparse.Namespace) -> Facts:
-    """All facts that are printed, as values for JSON."""
+def power_facts(options: argparse.Namespace, tell: Callable[[str], None] = lambda _: None) -> Facts:
+    """All facts that are printed, as values for JSON; ``tell`` hears which rule is simulated."""
     floor = _floor(options)
     if not SMALLEST <= floor.sd <= LARGEST:
         raise DataError(f"noise floor: expected {SMALLEST:g} to {LARGEST:g}, found {floor.sd:g}")
     if options.value is not None:
         floor = replace(floor, value=options.value)
-    return _facts(options, floor, _effects(options.effect, floor))
+    return _facts(options, floor, _effects(options.effect, floor), tell)
 
 
 def _run(options: argparse.Namespace) -> int:
-    facts = power_facts(options)
+    with signs_of_life(NAME, "simulating") as say:
+        facts = power_facts(options, lambda rule: say(f"simulating {rule}"))
     if options.plot is not None:
         write_output(options.plot, drawn(facts, options.plot.suffix.lower()))
     if options.json:
@@ -394,7 +395,12 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
     return effects
 
 
-def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> Facts:
+def _facts(
+    options: argparse.Namespace,
+    floor: NoiseFloor,
+    effects: list[float],
+    tell: Callable[[str], None],
+) -> Facts:
     alpha, wanted = options.alpha, options.power
     size = abs(floor.value) if floor.value else None
     relative = (
@@ -424,7 +430,9 @@ def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float])
         "experiments": options.experiments,
         "false_keeps": [
             to_json_values(rule)
-            for rule in false_keeps(options.experiments, options.seed, relative, options.sessions)
+            for rule in false_keeps(
+                options.experiments, options.seed, relative, options.sessions, tell
+            )
         ],
         "warnings": _warnings(floor),
     }

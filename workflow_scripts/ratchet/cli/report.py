@@ -17,6 +17,7 @@ from typing import Any
 
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.io import read_file, read_json
+from ratchet.base.terminal import signs_of_life
 from ratchet.base.text import one_line
 from ratchet.cli.autojudge import MODES
 from ratchet.cli.main import (
@@ -82,8 +83,10 @@ def _of_log(options: argparse.Namespace) -> int:
     every, data = read_log(options)
     rules = Rules(options.mode or "auto", options.noise_sd)
     run = options.run_log and (options.run_log.name, read_file(options.run_log))
-    log = analyzed(every, (options.results.name, data), rules, run, options.repo)
-    _write(options, output, log_facts(log))
+    with signs_of_life(NAME, "judging every row"):
+        log = analyzed(every, (options.results.name, data), rules, run, options.repo)
+        facts = log_facts(log)
+    _write(options, output, facts)
     tell_assumptions(NAME, log.every.table, log.notes, quiet=False)
     return 0
 
@@ -107,8 +110,9 @@ def _of_session(options: argparse.Namespace) -> int:
     from ratchet.report.facts import build_facts
     from ratchet.report.session_report import gather_records
 
-    records = gather_records(session, History.read(session.paths))
-    _write(options, options.output, build_facts(records))
+    with signs_of_life(NAME, "reading the session"):
+        facts = build_facts(gather_records(session, History.read(session.paths)))
+    _write(options, options.output, facts)
     return 0
 
 
@@ -116,7 +120,8 @@ def _write(options: argparse.Namespace, output: Path, facts: dict[str, Any]) -> 
     """The page, and on standard output its first sentence and its place, or all facts."""
     from ratchet.report.render import render_html
 
-    write_output(output, render_html(facts))
+    with signs_of_life(NAME, "drawing the page"):
+        write_output(output, render_html(facts))
     if options.json:
         print_json(facts)
     else:

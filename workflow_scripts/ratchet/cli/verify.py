@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Sequence
 
 from ratchet.base.structs import asdict
+from ratchet.base.terminal import signs_of_life
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import CommandParser, make_command, print_json, spelled, tell
 from ratchet.cli.sessions import add_root, bare_name
@@ -39,7 +40,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    findings = verify_sessions(options.root, [options.session] if options.session else [])
+    with signs_of_life(NAME, "hashing"):
+        findings = verify_sessions(options.root, [options.session] if options.session else [])
     deviations = findings.deviations
     if options.json:
         print_json(

@@ -12,7 +12,7 @@ Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -184,12 +184,14 @@ def false_keeps(
     seed: int = 1,
     relative_noise: float = RELATIVE_NOISE,
     sessions: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[FalseKeeps]:
     """Each rule's false keeps in so many experiments, none of which has any effect.
 
     ``relative_noise`` is the noise sd over the metric, which the judge uses to
     guess the scale.  The simulations are fixed by ``seed``; ``sessions`` is how
-    many the judge's modes get (default: a few seconds' worth).
+    many the judge's modes get (default: a few seconds' worth).  ``tell`` is called
+    with the rule that is simulated next.
     """
     lucky = lucky_records(experiments)
     rules = [
@@ -198,11 +200,14 @@ def false_keeps(
     ]
     for count in (2, 3):
         rule = f"{count} runs if the first is better, keep if the mean is"
+        tell(rule)
         rules.append(_screened(rule, experiments, seed, count))
     for margin in MARGINS:
         rule = f"keep if better by {margin:g} noise sd{'' if margin == 1 else 's'}"
+        tell(rule)
         rules.append(_screened(rule, experiments, seed, margin=margin))
     for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT):
+        tell(f"the judge in mode {mode.value}")
         rules.append(_judged(mode, experiments, seed, relative_noise, sessions))
     return [*rules, FalseKeeps("ratchet, mode guaranteed", FALSE_KEEP_BOUND, None, "bound")]
 

@@ -188,6 +188,7 @@ class Needs(Frozen):
 
 
 _T = TypeVar("_T")
+STOPPED_HINT = "ratchet: stopped; nothing that was finished is lost, and the same command goes on"
 RESUME_HINT = "ratchet: nothing that was finished is lost; the message above says how to go on"
 
 # The owner's lock lives as long as the process that parsed the Snakefile.

@@ -184,7 +184,14 @@ def end_gracefully_on_sigterm(workflow: Any) -> None:
 _CHATTER = re.compile(
     r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"
     r"|Assuming unrestricted shared filesystem|Config file \S+ is (?:extended|replaced) by"
+    r"|(?:WorkflowError:\s+)?At least one job did not complete successfully"
 )
+
+INTERRUPTED = "Terminating processes on user request"
+"""What Snakemake says when Ctrl-C reached it; it has no other sign of that."""
+
+# What a step that was interrupted leaves behind says less than the end of the session does.
+_AFTER_INTERRUPT = re.compile(r"Complete log|Elapsed time|the step \w+ ended with status 130")
 
 # A failed step's whole command says less than its name and how it ended.
 _FAILED_STEP = re.compile(
@@ -208,17 +215,30 @@ def quiet_snakemake() -> None:
     hush(logger)
 
 
+_interrupted = threading.Event()
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C ended this call of Snakemake."""
+    return _interrupted.is_set()
+
+
 @functools.cache
 def hush(logger: logging.Logger) -> None:
     """Filter what a logger says, once."""
 
     def keep(record: logging.LogRecord) -> bool:
         text = record.getMessage()
+        if text.startswith(INTERRUPTED):
+            _interrupted.set()
+            record.msg, record.args = "stopping; what runs is ended", ()
         failed = _FAILED_STEP.match(text)
         if failed is not None:
             end = failed["status"] or str(failed["signal"])
-            record.msg = f"the step {failed['step']} ended with {end}; its log is {failed['log']}"
-            record.args = ()
+            text = f"the step {failed['step']} ended with {end}; its log is {failed['log']}"
+            record.msg, record.args = text, ()
+        if was_interrupted() and _AFTER_INTERRUPT.match(text):
+            return False
         return not _CHATTER.match(text)
 
     logger.addFilter(keep)
