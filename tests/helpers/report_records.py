@@ -6,10 +6,13 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from helpers import trials
+from helpers.pages import HOSTILE
 from ratchet.base.io import Fingerprint
 from ratchet.base.structs import replace
+from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import History
 from ratchet.records.proposals import Proposal, Proposals
 from ratchet.records.records import (
@@ -290,3 +293,54 @@ def _confirmation(
     means = [sum(r.value or 0.0 for r in runs) / 3 for runs in (before, after)]
     gain = sign * (means[0] - means[1])
     return Confirmation(held.number, before, after, 0.95, gain, gain - 0.021, gain + 0.021)
+
+
+_FOUND = {"gain": 0.1, "confidence": 0.97, "runs": 2}
+_ROW: dict[str, Any] = {
+    **{"rank": 1, "competitor": "fast", "session": "s.fast", "branch": "ratchet/s.fast"},
+    **{"strategy": HOSTILE, "best": 1.21, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
+    **{"own_wins": 1, "adopted_wins": 1, "wins_adopted_elsewhere": 0},
+    **{
+        "expected_false_keeps": 0.125,
+        "runs": 6,
+        "crashes": 1,
+        "stop": "exhausted",
+        "detail": HOSTILE,
+    },
+    "trajectory": [{"runs": 0, "mean": 1.45}, {"runs": 6, "mean": 1.25}],
+}
+_KEEP = {
+    **{"experiment": 2, "commit": "a" * 40, "description": HOSTILE, "category": "other"},
+    **{"origin": "s.slow#3", **_FOUND},
+}
+_OFFER = {
+    **{"round": 1, "origin": "s.slow#3", "recipient": "fast", "description": HOSTILE},
+    "gain_there": 0.1,
+}
+_RETEST = {"experiment": 2, "verdict": "STRONG_KEEP", **_FOUND}
+TOURNAMENT: dict[str, Any] = {
+    "session": "s",
+    "task": "fake",
+    "metric": {"name": "val_loss", "direction": "minimize"},
+    "pollination": "patches",
+    "rounds": 2,
+    "runs_per_round": 3,
+    "baseline": {"mean": 1.45, "runs": 3},
+    "runs": {"counted": 12, "distinct": 9},
+    "leaderboard": [_ROW, {**_ROW, "rank": 2, "competitor": "slow", "stop": None}],
+    "lineage": {"fast": [_KEEP], "slow": []},
+    "pollinations": [
+        {**_OFFER, "fate": "kept", "detail": "", "retest": _RETEST},
+        {**_OFFER, "fate": "conflict", "detail": "both set RATE"},
+    ],
+    "champion": {
+        "competitor": "fast",
+        "experiment": 2,
+        "gain": confirmed_gain(
+            Confirmation(
+                2, gain=0.2, low=0.15, high=0.25, audit_gain=0.19, audit_low=0.1, audit_high=0.28
+            )
+        ),
+    },
+}
+"""Facts of a tournament's page, with words of strangers."""

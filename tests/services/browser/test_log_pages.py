@@ -76,6 +76,8 @@ def test_a_page_opens_calmly_at_any_width(browser, request, kind, width, dark):
     assert browser.run("document.documentElement.scrollWidth") == width
     browser.unfold()
     assert browser.run(chromium.TANGLED) == []
+    boxes = "[...document.querySelectorAll('.box')].filter(e => !e.closest('#log'))"
+    assert browser.run(f"{boxes}.every(e => e.scrollWidth <= e.clientWidth)")
     if kind == "audit":
         assert "1 of 4 kept changes hold; 1 does not; 1 undecided" in browser.text(".answer")
         # A click on a mark has no row of an experiment to open, and says nothing.

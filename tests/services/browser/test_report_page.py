@@ -9,9 +9,11 @@ import pytest
 from helpers import chromium, pictures
 from helpers import report_records as sample
 from helpers.chromium import HOSTILE
+from helpers.report_records import TOURNAMENT
 from ratchet.base.structs import replace
 from ratchet.report.facts import build_facts
 from ratchet.report.render import render_html
+from ratchet.report.tournament_report import render_tournament
 
 SECTIONS = """progress verdicts experiments pareto crashes confirmation noise steering timeline
 integrity provenance method program"""
@@ -75,8 +77,8 @@ def test_tables_fit_a_telephone_with_value_and_probability(browser, page):
     assert [name.split()[0] for name in shown] == [
         "#", "Description", "Verdict", "Mean", "P(better)"
     ]  # fmt: skip
-    wide = "[...document.querySelectorAll('#experiments .box, #confirmation .box')]"
-    assert browser.run(f"{wide}.every(e => e.scrollWidth <= e.clientWidth)")
+    boxes = "[...document.querySelectorAll('#experiments .box, #confirmation .box')]"
+    assert browser.run(f"{boxes}.every(e => e.scrollWidth <= e.clientWidth)")
 
 
 def test_a_page_is_short_until_it_is_unfolded(browser, page):
@@ -355,3 +357,14 @@ def test_a_thousand_experiments_open_in_three_seconds(browser, tmp_path):
     browser.click(".dt-search input")
     browser.type("relu")
     browser.until("document.querySelector('.dt-info').textContent.includes('of 84')")
+
+
+def test_a_leaderboard_fits_a_telephone(browser, tmp_path):
+    page = tmp_path / "evolve.html"
+    page.write_text(render_tournament(TOURNAMENT))
+    for width in (1200, 400):
+        browser.open(page, width=width)
+        assert browser.run("document.documentElement.scrollWidth") == width
+        boxes = "[...document.querySelectorAll('.box')].every(e => e.scrollWidth <= e.clientWidth)"
+        assert browser.run(boxes)
+        assert "0.190" in browser.text(".answer") and "1.250" in browser.text(".board")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from helpers.pages import HOSTILE, check_inert
+from helpers.pages import check_inert
+from helpers.report_records import TOURNAMENT
 from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.records import Confirmation
 from ratchet.report.tournament_report import (
@@ -15,54 +16,7 @@ from ratchet.report.tournament_report import (
     tournament_answer,
 )
 
-FOUND = {"gain": 0.1, "confidence": 0.97, "runs": 2}
-ROW: dict[str, Any] = {
-    **{"rank": 1, "competitor": "fast", "session": "s.fast", "branch": "ratchet/s.fast"},
-    **{"strategy": HOSTILE, "best": 1.21, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
-    **{"own_wins": 1, "adopted_wins": 1, "wins_adopted_elsewhere": 0},
-    **{
-        "expected_false_keeps": 0.125,
-        "runs": 6,
-        "crashes": 1,
-        "stop": "exhausted",
-        "detail": HOSTILE,
-    },
-    "trajectory": [{"runs": 0, "mean": 1.45}, {"runs": 6, "mean": 1.25}],
-}
-KEEP = {
-    **{"experiment": 2, "commit": "a" * 40, "description": HOSTILE, "category": "other"},
-    **{"origin": "s.slow#3", **FOUND},
-}
-OFFER = {
-    **{"round": 1, "origin": "s.slow#3", "recipient": "fast", "description": HOSTILE},
-    "gain_there": 0.1,
-}
-RETEST = {"experiment": 2, "verdict": "STRONG_KEEP", **FOUND}
-FACTS: dict[str, Any] = {
-    "session": "s",
-    "task": "fake",
-    "metric": {"name": "val_loss", "direction": "minimize"},
-    "pollination": "patches",
-    "rounds": 2,
-    "runs_per_round": 3,
-    "baseline": {"mean": 1.45, "runs": 3},
-    "runs": {"counted": 12, "distinct": 9},
-    "leaderboard": [ROW, {**ROW, "rank": 2, "competitor": "slow", "stop": None}],
-    "lineage": {"fast": [KEEP], "slow": []},
-    "pollinations": [
-        {**OFFER, "fate": "kept", "detail": "", "retest": RETEST},
-        {**OFFER, "fate": "conflict", "detail": "both set RATE"},
-    ],
-    "champion": {
-        "competitor": "fast",
-        "experiment": 2,
-        "gain": confirmed_gain(
-            Confirmation(
-                2, gain=0.2, low=0.15, high=0.25, audit_gain=0.19, audit_low=0.1, audit_high=0.28
-            )
-        ),
-    },
-}
+FACTS = TOURNAMENT
 
 
 def test_everything_is_on_the_page_and_escaped() -> None:
@@ -73,7 +27,7 @@ def test_everything_is_on_the_page_and_escaped() -> None:
     for words in ("fast, experiment 2 won", "s.slow#3", "conflict, not forced", "both set RATE"):
         assert words in page
     assert "ended early" in page
-    assert "STRONG_KEEP, gain +0.1, P 0.970, 2 runs" in page
+    assert "STRONG_KEEP, gain +0.100, P 0.970, 2 runs" in page
     assert "Nothing was kept" in page
 
 
@@ -112,20 +66,23 @@ CHEATED = confirmed_gain(
     [
         (
             FACTS["champion"],
-            "fast, experiment 2 won in val_loss; confirmed: gain on unseen data 0.19, 95 % "
-            "interval 0.1 to 0.28; in the search 0.2, 0.15 to 0.25",
+            "fast, experiment 2 won in val_loss; confirmed: gain on unseen data 0.190, 95 % "
+            "interval 0.100 to 0.280; in the search 0.200, 0.150 to 0.250",
         ),
         (
             {**FACTS["champion"], "gain": CHEATED},
-            "won in val_loss; not confirmed: the gain does not carry over: 2.12 (95 % interval "
-            "2 to 2.2) in the search, 0.21 (0.2 to 0.22) on unseen data",
+            "won in val_loss; not confirmed: the gain does not carry over: 2.120 (95 % interval "
+            "2.000 to 2.200) in the search, 0.210 (0.200 to 0.220) on unseen data",
         ),
-        (None, "fast leads with val_loss 1.21 (estimate 1.25); nothing is confirmed"),
+        (None, "fast leads with val_loss 1.210 (estimate 1.250); nothing is confirmed"),
         ({**FACTS["champion"], "experiment": 0}, "the baseline is the best so far"),
-        (confirmed(0.1, -0.1, 0.3), "not confirmed: gain 0.1, 95 % interval −0.1 to 0.3; the task"),
+        (
+            confirmed(0.1, -0.1, 0.3),
+            "not confirmed: gain 0.100, 95 % interval −0.100 to 0.300; the task",
+        ),
         (
             confirmed(0.1, None),
-            "not confirmed, a difference of single measurements: gain 0.1; the task has",
+            "not confirmed, a difference of single measurements: gain 0.100; the task has",
         ),
         (confirmed(None, None), "won in val_loss; confirmation failed: a run failed"),
     ],

@@ -174,13 +174,14 @@ DASH = "–"
 
 
 def decimals_for(sd: float | None, value: float | None) -> int:
-    """Decimals that show a value to a tenth of its noise, from 0 to 6."""
+    """Decimals that show two digits of the noise, one where that is 5 or more; from 0 to 12."""
     scale = sd if sd is not None and sd > 0 else None
     if scale is None and value:
         scale = abs(value) / 100
     if scale is None or not math.isfinite(scale):
         return 4
-    return max(0, min(6, 1 - math.floor(math.log10(scale))))
+    place = math.floor(math.log10(scale))
+    return max(0, min(12, (scale / 10.0**place < 5) - place))
 
 
 def format_number(value: float | None, decimals: int = 4, *, signed: bool = False) -> str:

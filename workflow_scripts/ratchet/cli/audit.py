@@ -26,12 +26,11 @@ from ratchet.base.git import Commits
 from ratchet.base.io import read_file
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.base.terminal import align_columns, cut_line, signs_of_life, wrap_text
-from ratchet.base.text import one_line, one_line_label, plural
+from ratchet.base.text import decimals_for, one_line, one_line_label, plural
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
-    decimals,
     make_command,
     may_write,
     print_json,
@@ -82,7 +81,7 @@ STATED_NODES = 3
 def lines(facts: Facts) -> Iterator[str]:
     """Noise floor, a line for each kept change, and what holds of them."""
     noise, changes = facts["noise"], facts["changes"]
-    places = decimals(noise["sd"]) + 1
+    places = decimals_for(noise["sd"], None) + 1
     head = f"{facts['experiments']} experiments of {one_line_label(facts['metric'], 30)}"
     yield f"{head}, {plural(len(changes), 'kept change')} after the baseline"
     low, high = (f"{noise[end]:.{places}f}" for end in ("low", "high"))

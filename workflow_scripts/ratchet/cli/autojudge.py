@@ -22,12 +22,11 @@ from ratchet import __version__
 from ratchet.base.errors import UsageError
 from ratchet.base.io import read_file
 from ratchet.base.terminal import align_columns, cut_line, fit_lines, is_terminal, terminal_width
-from ratchet.base.text import one_line
+from ratchet.base.text import decimals_for, one_line
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
-    decimals,
     make_command,
     print_json,
     read_log,
@@ -65,7 +64,7 @@ def experiment_name(number: int) -> str:
 def text_of(answer: Answer, table: Table) -> list[str]:
     """The verdict in three lines, and why."""
     sure = "" if answer.confidence is None else f" (confidence: {answer.confidence:.2f})"
-    places = decimals(answer.noise_sd, answer.value)
+    places = decimals_for(answer.noise_sd, answer.value)
     delta = "none" if answer.delta is None else f"{answer.delta:+.{places}f}"
     noise = "unknown" if answer.noise_sd is None else f"±{answer.noise_sd:.{places}f}"
     return [
@@ -208,7 +207,7 @@ def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
 def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     """A line a row, then the summary."""
     summary = all_summary(every, done)
-    places = decimals(summary["noise_floor"])
+    places = decimals_for(summary["noise_floor"], summary["incumbent"])
     metric = every.table.metric[:14]
     rows = [("experiment", metric, "delta", "P(better)", "verdict", "logged", "description")]
     for row in all_rows(every, done):

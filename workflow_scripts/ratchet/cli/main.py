@@ -240,15 +240,6 @@ def check_positive(option: str, value: float | None) -> None:
         raise UsageError(f"{option}: expected a positive number, found {value}")
 
 
-def decimals(noise_sd: float | None, value: float | None = None) -> int:
-    """Decimals that show one or two digits of the noise floor."""
-    if noise_sd is None or noise_sd <= 0:
-        return 6 if value is None or abs(value) < 1000 else 2
-    place = math.floor(math.log10(noise_sd))
-    fine = noise_sd / 10.0**place < 5
-    return min(max(-place + fine, 0), 12)
-
-
 def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
     """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
     for note in () if quiet else notes:

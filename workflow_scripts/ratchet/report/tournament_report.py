@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from ratchet.base.io import read_record, write_bytes, write_json
-from ratchet.base.text import DASH, one_line
+from ratchet.base.text import DASH, decimals_for, format_number, one_line
 from ratchet.records.confirmed import gain_sentence
-from ratchet.report.render import fill_page
+from ratchet.report.render import fill_page, unbroken
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.pollination import Champion, Facts, tournament_facts
 
@@ -37,26 +37,36 @@ def write_tournament_report(arena: Arena) -> None:
     arena.journal_of(arena.config).append("evolved", answer=tournament_answer(facts))
 
 
+def tournament_decimals(facts: Facts) -> int:
+    """Decimals of the metric, by the surest of the estimates."""
+    sds = [(row["high"] - row["low"]) / 4 for row in facts["leaderboard"]]
+    return decimals_for(min(filter(None, sds), default=None), facts["baseline"]["mean"])
+
+
 def tournament_answer(facts: Facts) -> str:
     """The tournament in one sentence."""
     champion, name = facts["champion"], facts["metric"]["name"]
+    decimals = tournament_decimals(facts)
     if champion is None:
         row = facts["leaderboard"][0]
-        best = f"{fixed_digits(row['best'])} (estimate {fixed_digits(row['mean'])})"
+        best, mean = (format_number(row[key], decimals) for key in ("best", "mean"))
+        best = f"{best} (estimate {mean})"
         return f"{row['competitor']} leads with {name} {best}; nothing is confirmed"
     gain = champion["gain"]
     who = f"{champion['competitor']}, experiment {champion['experiment']}"
     if champion["experiment"] == 0:
         return "no competitor kept anything: the baseline is the best so far"
-    return f"{who} won in {name}; {one_line(gain_sentence(gain, three_digits))}"
+    said = gain_sentence(gain, lambda value: format_number(value, decimals))
+    return f"{who} won in {name}; {one_line(said)}"
 
 
 def render_tournament(facts: Facts) -> str:
     """The page."""
+    facts = unbroken(facts)
     return fill_page(
         "evolve.html",
-        6,
-        {"number": fixed_digits, "signed": signed_digits, "line": one_line},
+        tournament_decimals(facts),
+        {"line": one_line},
         (),
         facts=facts,
         answer=tournament_answer(facts),
@@ -68,11 +78,6 @@ def render_tournament(facts: Facts) -> str:
 def fixed_digits(value: float | None, digits: int = 6) -> str:
     """So many digits; a dash for what is not known."""
     return DASH if value is None else f"{value:.{digits}g}".replace("-", "−")
-
-
-def three_digits(value: float) -> str:
-    """Three digits."""
-    return fixed_digits(value, 3)
 
 
 def signed_digits(value: float | None) -> str:
@@ -94,6 +99,7 @@ def _curve(facts: Facts, row: dict[str, Any]) -> str:
     )
     # Better is lower in `values`, and so are small y in SVG: upwards.
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="trajectory">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        'aria-label="trajectory">'
         f'<polyline points="{points}" fill="none" stroke="var(--champion)" stroke-width="2"/></svg>'
     )
