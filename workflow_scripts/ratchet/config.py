@@ -41,6 +41,9 @@ AGENTS = {
 }
 """Coding agents that can propose, and whether each reports what a call costs."""
 
+TRACKERS = ("trackio", "wandb", "mlflow")
+"""Tools that a session can report its runs to."""
+
 Replicates = Annotated[int, Meta(ge=1, le=100)]
 Whole = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -295,6 +298,7 @@ class Config(Frozen):
     remember: Sequence[Annotated[str, named(SESSION, "the name of a session")]]
     notify_command: Command | None
     notify_failures: Count
+    trackers: Sequence[Annotated[str, one_of(*TRACKERS)]]
     deadline_hours: Amount
     leg: Count
     max_runs: Count | None

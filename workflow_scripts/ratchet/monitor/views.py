@@ -235,6 +235,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"round {e['number']} over: {e['leader']} leads, {e['offers']} wins offered to others"
     ),
     "worktree": lambda e: f"worktree     {e['path']}: {e['detail']}",
+    "tracker_failed": lambda e: f"tracker      {e['tracker']}: {e['reason']}",
     "audited": lambda e: f"{e['answer']}\n",
     "evolved": lambda e: f"{e['answer']}\n",
     "reported": lambda e: f"{e['answer']}\n",
@@ -253,7 +254,7 @@ take half a percent of one processor."""
 SHOWN_VERDICTS = 20
 
 # No page follows an event that says nothing to people.
-_SILENT = {"audit_read", "agent_answered", "notify_failed"}
+_SILENT = {"audit_read", "agent_answered", "notify_failed", "tracker_works"}
 _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
 
 

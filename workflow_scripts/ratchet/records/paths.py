@@ -57,6 +57,9 @@ class SessionPaths(Frozen):
     # Digests of the session's own files, and the lock on writing them anew.
     seal = _Below("SHA256SUMS")
     seal_lock = _Below(".SHA256SUMS.lock")
+    # What is to be reported to trackers, and the lock of the process that does it.
+    tracking = _Below("trackers/order.json")
+    tracking_lock = _Below("trackers/lock")
     # Of a tournament: the confirmation of its champion, and what it was started with.
     champion = _Below("evolve/champion.json")
     tournament = _Below("evolve/settings.json")
@@ -98,6 +101,10 @@ class SessionPaths(Frozen):
     def transfer_run(self, number: int) -> Path:
         """One pair of runs at another scale."""
         return self.folder / "transfer" / f"run-{number}.json"
+
+    def tracked(self, tracker: str) -> Path:
+        """Ids of the runs that a tracker has, a line each."""
+        return self.folder / "trackers" / f"{tracker}.sent"
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -63,6 +63,10 @@ class StepCall(Frozen):
             from ratchet.monitor.notify import Notifier  # most sessions tell nobody
 
             listeners.insert(1, Notifier(config, paths))
+        if config.trackers:
+            from ratchet.trackers.tracker import Reporter
+
+            listeners.append(Reporter(config, paths, self.harness))
         return Journal(paths.events, each_listener(*listeners, lambda event: _view(paths, event)))
 
     @property

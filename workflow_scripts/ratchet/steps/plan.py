@@ -447,6 +447,7 @@ def _checked_plan(
         raise_faults(faults)
         with watch_inputs(settings, paths, owner):
             frozen = check_manifest(paths, settings, found[0])
+        faults += faults_of([lambda: _check_trackers(settings)])
     elif found:
         faults += [fault.error for fault in start_faults(settings, found[0], root, harness)]
     scales = list[Scale | None]()
@@ -656,6 +657,7 @@ def start_faults(settings: Config, task: Task, root: Path, harness: Path) -> lis
         ("cache", lambda: None if task.fills_caches else require_task_caches(task)),
         ("guard", guard),
         ("remember", lambda: _check_remembered(settings, task, root)),
+        ("trackers", lambda: _check_trackers(settings)),
     ]
     return [StartFault(name, error) for name, check in checks for error in faults_of([check])]
 
@@ -666,6 +668,16 @@ def _check_remembered(settings: Config, defined: Task, root: Path) -> None:
         from ratchet.proposers.memory import check_remembered  # needed by few
 
         check_remembered(settings, defined, root)
+
+
+def _check_trackers(settings: Config) -> None:
+    """Refuse trackers that cannot be imported, before anything is trained."""
+    if settings.trackers:
+        from ratchet.trackers.tracker import require_tracker  # needed by few
+
+        raise_faults(
+            faults_of([functools.partial(require_tracker, name) for name in settings.trackers])
+        )
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

@@ -1,0 +1,292 @@
+"""Reports a session's runs to trackers, each once, beside the session and never in its way.
+
+A process of its own sends what is whole.  It is asked by events of the session, stays a moment
+for the next one, since importing a tracker takes longer than sending a run, and keeps the ids
+of what was sent.  A kill between sending and noting makes a run be sent again: trackers
+know runs by their ids and have no second one.  What a tracker refuses is tried again with the
+next event, and said once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if not __package__:
+    # Run by path: modules of this folder must not take the place of the trackers themselves.
+    _PACKAGE = next(p for p in Path(__file__).resolve().parents if p.name == "ratchet")
+    sys.path[:1] = []
+    sys.path.append(str(_PACKAGE.parent))
+
+from ratchet.base.errors import InputMissingError
+from ratchet.base.io import lock_file, read_json, write_json
+from ratchet.base.structs import to_json_values
+from ratchet.base.text import one_line, shorten
+from ratchet.config import Config
+from ratchet.records.events import Event, Journal, append_line, read_events
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Role
+from ratchet.runs.process import let_last
+
+if TYPE_CHECKING:
+    from ratchet.session import Session
+    from ratchet.trackers.tracked import TrackedRun
+
+PACKAGES = {"trackio": "trackio", "wandb": "wandb", "mlflow": "mlflow-skinny"}
+"""Trackers by the name of their module, and the package that has it."""
+
+RUN_SECONDS = 120.0
+"""A run that was not sent after so long is given up for now."""
+
+LINGER_SECONDS = 20.0
+LOOK_SECONDS = 0.2
+END_SECONDS = 60.0
+"""So long the report waits for what is not sent yet."""
+
+REASON_CHARACTERS = 300
+_WHOLE = {"verdict", "baseline", "certified", "confirmed", "transferred", "reported"}
+_LAST = "reported"
+
+
+class Tracker(Protocol):
+    """A project in a tracker."""
+
+    def send(self, run: TrackedRun) -> None:
+        """Have one run of this id, with these values; raises what went wrong."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def require_tracker(name: str) -> None:
+    """Raise :class:`InputMissingError` where a tracker's package is not installed."""
+    spec = importlib.util.find_spec(name)
+    # A folder of this name, as some leave behind, is no package.
+    if spec is None or spec.origin is None:
+        raise InputMissingError(
+            f"trackers: expected the package {PACKAGES[name]} in this environment, found none; "
+            f"install it ({sys.executable} -m pip install {PACKAGES[name]}), or work in the "
+            "environment that `make env-trackers` makes"
+        )
+
+
+def tracker_module(name: str) -> Any:
+    """The module for a tracker; imports its package."""
+    return importlib.import_module(f"ratchet.trackers.{name}")
+
+
+def send_runs(name: str, project: str, group: str, runs: Sequence[TrackedRun]) -> Iterator[str]:
+    """Send runs to a tracker; gives the id of each when it is there."""
+    tracker: Tracker = tracker_module(name).Tracker(project, group)
+    try:
+        for run in runs:
+            with _in_time(RUN_SECONDS):
+                tracker.send(run)
+            yield run.id
+    finally:
+        with _in_time(RUN_SECONDS):
+            tracker.close()
+
+
+def sync_session(session: Session, name: str, over: bool = False) -> int:
+    """Send what a tracker does not have yet of a session; returns the number of runs.
+
+    ``over``: no more verdicts will come.
+    """
+    from ratchet.trackers.tracked import project_name, session_runs
+
+    path = session.paths.tracked(name)
+    sent = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    runs = list(session_runs(session, sent, over))
+    if runs:
+        for id_ in send_runs(name, project_name(session.task.name), runs[0].group, runs):
+            append_line(path, id_)
+    return len(runs)
+
+
+@contextlib.contextmanager
+def _in_time(seconds: float) -> Iterator[None]:
+    """Raise ``TimeoutError`` after so long, in the thread that waits."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"it took more than {seconds:g} s")
+
+    old = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+class Reporter:
+    """Listens to a journal and has runs sent when there are whole ones; never raises."""
+
+    def __init__(self, config: Config, paths: SessionPaths, harness: Path) -> None:
+        self.config = config
+        self.paths = paths
+        self.harness = harness
+
+    def __call__(self, event: Event) -> None:
+        """Ask for what is whole by now; at the end wait for it, and say what is missing."""
+        kind = event.get("event")
+        # The runs of an experiment are whole with its verdict.
+        other = kind == "run_finished" and event.get("role") != Role.SEARCH
+        if kind not in _WHOLE and not other:
+            return
+        try:
+            process = self._order(kind == _LAST)
+            if kind == _LAST:
+                self._wait(process)
+        except Exception as error:  # a tracker is never worth a session
+            print(f"ratchet: trackers: {error}", file=sys.stderr, flush=True)
+
+    def _order(self, last: bool) -> Any:
+        """Leave an order, and start a process for it unless one is there."""
+        import subprocess  # slow to import
+
+        paths = self.paths
+        paths.tracking.parent.mkdir(exist_ok=True)
+        order = {
+            "config": to_json_values(self.config),
+            "root": str(paths.root.resolve()),
+            "harness": str(self.harness.resolve()),
+            "last": last,
+        }
+        write_json(paths.tracking, order)
+        try:
+            with lock_file(paths.tracking_lock, wait=False):
+                pass
+        except BlockingIOError:  # whoever holds it looks for another order before it ends
+            return None
+        own = {n: text for n, text in os.environ.items() if not n.startswith("RATCHET_")}
+        paths.logs.mkdir(parents=True, exist_ok=True)
+        with paths.log("trackers").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-E", __file__, str(paths.tracking.resolve())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=paths.root.resolve(),
+                env=own,
+                start_new_session=True,
+            )
+        let_last(process.pid)
+        return process
+
+    def _wait(self, process: Any) -> None:
+        """Wait until all is sent, or for some time; say what went wrong."""
+        limit = time.monotonic() + END_SECONDS
+        while time.monotonic() < limit:
+            if process is None or process.poll() is not None:
+                with contextlib.suppress(BlockingIOError):
+                    with lock_file(self.paths.tracking_lock, wait=False):
+                        break
+            time.sleep(LOOK_SECONDS)
+        else:
+            print(
+                f"ratchet: trackers: not done after {END_SECONDS:g} s; they go on beside this",
+                file=sys.stderr,
+            )
+        for line in failure_lines(read_events(self.paths.events), self.paths.session):
+            print(f"ratchet: {line}", file=sys.stderr, flush=True)
+
+
+def failure_lines(events: Iterator[Event], session: str) -> list[str]:
+    """A sentence for each tracker that has not all runs of a session."""
+    last = dict[str, str]()
+    for event in events:
+        if event["event"] == "tracker_failed":
+            last[str(event.get("tracker"))] = one_line(str(event.get("reason")))
+        elif event["event"] == "tracker_works":
+            last.pop(str(event.get("tracker")), None)
+    return [
+        f"tracker {name}: {reason}; send what is missing: ratchet export {session} --to {name}"
+        for name, reason in last.items()
+    ]
+
+
+def _main(path: Path) -> None:
+    """Serve the orders of one file until none comes."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    while True:
+        try:
+            with lock_file(path.with_name("lock"), wait=False):
+                served = _serve(path)
+        except (BlockingIOError, FileNotFoundError):
+            break
+        # One that came before the lock was free asked nobody else.
+        if _stamp(path) == served:
+            break
+    # Threads of a tracker that hang keep no process alive.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _serve(path: Path) -> int:
+    """Carry out orders until the last one, or until none has come for some time."""
+    served, idle = 0, time.monotonic()
+    while time.monotonic() - idle < LINGER_SECONDS:
+        stamp = _stamp(path)
+        if not stamp:
+            break
+        if stamp != served:
+            order = read_json(path)
+            _carry_out(order)
+            served, idle = stamp, time.monotonic()
+            if order["last"]:
+                break
+        else:
+            time.sleep(LOOK_SECONDS)
+    return served
+
+
+def _carry_out(order: Mapping[str, Any]) -> None:
+    """Send what is whole to every tracker; the journal says which failed, and why."""
+    from ratchet.session import Session
+
+    config, root = Config(**order["config"]), Path(order["root"])
+    journal = Journal(SessionPaths(config.session, root).events)
+    session = Session.open(config, root, Path(order["harness"]), journal)
+    for name in config.trackers:
+        try:
+            sync_session(session, name, over=order["last"])
+            reason = ""
+        except Exception as error:  # whatever the package raises
+            traceback.print_exc()
+            reason = shorten(one_line(f"{type(error).__name__}: {error}"), REASON_CHARACTERS)
+        note_outcome(journal, name, reason)
+
+
+def note_outcome(journal: Journal, name: str, reason: str) -> None:
+    """Note that a tracker failed, or works again, where that is news."""
+    before = ""
+    for event in read_events(journal.path):
+        if event.get("tracker") == name:
+            before = str(event.get("reason", "")) if event["event"] == "tracker_failed" else ""
+    if reason and reason != before:
+        journal.append("tracker_failed", tracker=name, reason=reason)
+    elif before and not reason:
+        journal.append("tracker_works", tracker=name)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
