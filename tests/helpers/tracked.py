@@ -17,7 +17,7 @@ from ratchet.records.series import CURVE, CurvePoint, series_table
 from ratchet.records.store import RunRecord, Store
 from ratchet.runs.spec import RunSpec
 
-SETTINGS = {"session": "night", "rounds": 12}
+SETTINGS = {"rounds": 12}
 CURVE_STEPS = 7
 
 

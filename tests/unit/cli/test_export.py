@@ -1,10 +1,10 @@
-"""``ratchet export`` on the command line, and offline files of other trackers."""
+"""``ratchet export`` on the command line."""
 
 import csv
 import json
-import sys
+import os
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,24 +14,24 @@ from hypothesis import strategies as st
 from helpers.autojudge_logs import CORPUS, HEADER, REFERENCE, call, needs_logs, printed
 from helpers.commands import Capsys, Patch
 from helpers.trials import history, trial
-from ratchet.base.errors import DataError, InputMissingError
+from ratchet.base.errors import DataError
 from ratchet.base.structs import replace, to_json_values
 from ratchet.base.text import one_line
+from ratchet.cli import export
 from ratchet.cli.export import (
     SHEET_FORMATS,
-    WRITERS,
     ExportedExperiment,
     Sheet,
     exported_experiment,
     sheet_of,
     to_csv,
     to_json,
-    to_mlflow,
     to_results_tsv,
-    to_wandb,
 )
 from ratchet.logs.reader import read_table
 from ratchet.records.records import Direction, Verdict
+from ratchet.trackers import tracker
+from ratchet.trackers.tracked import TrackedRun
 
 LOG = (
     "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"
@@ -98,111 +98,64 @@ def test_verdicts_are_the_words_of_results_tsv() -> None:
     assert len(entry.fields["runs"]) == 2
 
 
-ENTRIES = (
-    ExportedExperiment(
-        1, 2, "a1", 0.99, 44.0, "keep", "base", None, {"log.mfu": "39.8", "x": True}
-    ),
-    ExportedExperiment(
-        2, 3, "b2", None, None, "crash", "OOM", None, {"runs": [{"seed": 1}], "x": None}
-    ),
-    ExportedExperiment(3, 4, "c3", 0.98, 44.0, "keep", "w" * 9000),
-)
-SHEET = Sheet("a/night", "val_bpb", "minimize", ENTRIES, problems=("line 9: expected a status",))
+class Sent:
+    """Stands in for a tracker and writes down what it is told."""
+
+    runs: dict[str, TrackedRun]
+
+    def __init__(self, project: str, group: str) -> None:
+        Sent.about = project, group
+
+    def send(self, run: TrackedRun) -> None:
+        Sent.runs[run.id] = run
+
+    def close(self) -> None: ...
 
 
-class Client:
-    """Stands in for MLflow's client and writes down what it is told."""
-
-    made: "Client"
-
-    def __init__(self, tracking_uri: str) -> None:
-        self.uri = tracking_uri
-        self.runs: list[dict[str, Any]] = []
-        Client.made = self
-
-    def create_experiment(self, name: str, tags: dict[str, str]) -> str:
-        self.name, self.tags = name, tags
-        return "7"
-
-    def create_run(self, experiment: str, **values: Any) -> Any:
-        assert experiment == "7"
-        self.runs.append({**values, "metrics": {}})
-        return SimpleNamespace(info=SimpleNamespace(run_id=len(self.runs) - 1))
-
-    def log_metric(self, run: int, name: str, value: float, **_: Any) -> None:
-        self.runs[run]["metrics"][name] = value
-
-    def set_terminated(self, run: int, status: str, end: int) -> None:
-        self.runs[run]["end"] = status
+@pytest.fixture
+def sent(monkeypatch: Patch) -> dict[str, TrackedRun]:
+    """Runs that a tracker got, by id."""
+    Sent.runs = {}
+    monkeypatch.setattr(tracker, "tracker_module", lambda name: SimpleNamespace(Tracker=Sent))
+    monkeypatch.setattr(export, "require_tracker", lambda name: None)
+    return Sent.runs
 
 
-def test_mlflow_gets_a_run_for_each_row(monkeypatch: Patch, tmp_path: Path) -> None:
-    tracking = ModuleType("mlflow.tracking")
-    tracking.MlflowClient = Client  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
-    monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
-    left_out = to_mlflow(SHEET, tmp_path / "out")
-    client = Client.made
-    assert client.uri == (tmp_path / "out").as_uri()
-    assert (client.name, client.tags["direction"]) == ("a night", "minimize")
-    first, crashed, long = client.runs
-    assert first["metrics"] == {"val_bpb": 0.99, "memory_gb": 44.0, "number": 1, "line": 2}
-    assert first["tags"]["log.mfu"] == "39.8"
-    assert first["tags"]["x"] == "true"
-    assert "val_bpb" not in crashed["metrics"] and "memory_gb" not in crashed["metrics"]
-    assert "x" not in crashed["tags"] and crashed["tags"]["runs"] == '[{"seed": 1}]'
-    assert (first["end"], crashed["end"]) == ("FINISHED", "FAILED")
-    assert len(long["tags"]["description"]) == 5000
-    assert left_out == (
-        "line 9: expected a status",
-        "experiment 3: the last 4000 characters of description",
-    )
-
-
-def test_wandb_gets_a_step_for_each_row(monkeypatch: Patch, tmp_path: Path) -> None:
-    steps: list[tuple[int, dict[str, Any]]] = []
-    asked: dict[str, Any] = {}
-    run = SimpleNamespace(
-        log=lambda values, step: steps.append((step, values)), finish=lambda: asked.update(end=True)
-    )
-    library = ModuleType("wandb")
-    library.init = lambda **values: asked.update(values) or run  # type: ignore[attr-defined]
-    library.Settings = lambda **values: values  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "wandb", library)
-    assert to_wandb(SHEET, tmp_path / "out") == SHEET.problems
-    assert (asked["mode"], asked["dir"], asked["end"]) == ("offline", str(tmp_path / "out"), True)
-    assert [step for step, _ in steps] == [1, 2, 3]
-    assert steps[0][1]["val_bpb"] == 0.99
-    assert "val_bpb" not in steps[1][1]
-    assert len(steps[2][1]["description"]) == 9000
-
-
-@pytest.mark.parametrize(("name", "package"), [("mlflow", "mlflow-skinny"), ("wandb", "wandb")])
-def test_without_the_library_it_says_how_to_get_it(
-    name: str, package: str, log: Path, monkeypatch: Patch, tmp_path: Path, capsys: Capsys
+def test_a_tracker_gets_a_run_for_each_row_once(
+    sent: dict[str, TrackedRun], log: Path, capsys: Capsys
 ) -> None:
-    for module in (name, f"{name}.tracking"):
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputMissingError):
-        WRITERS[name](SHEET, tmp_path / "out")
-    assert call("ratchet export --results", log, "--to", name, "-o", tmp_path / "out") == 66
-    assert f"pip install {package}" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    for _ in range(2):
+        assert call("ratchet export --results", log, "--to", "wandb") == 0
+        assert "sent 3 runs to wandb" in capsys.readouterr().err
+    first, crashed, last = sent.values()
+    assert Sent.about[0] == "ratchet-log"
+    assert first.summary == {"val_bpb": 0.99, "memory_gb": 44.0, "status": "keep"}
+    assert (first.config["commit"], first.config["log.mfu"]) == ("a1", "39.8")
+    assert crashed.summary == {"status": "crash"} and crashed.failed and not last.failed
+    assert "\x1b" not in str(crashed)
 
 
-@pytest.mark.parametrize(("name", "package"), [("mlflow", "mlflow.tracking"), ("wandb", "wandb")])
-def test_the_libraries_themselves_write_files(
-    name: str, package: str, log: Path, tmp_path: Path
+def test_a_tracker_writes_into_a_new_folder_alone(
+    sent: dict[str, TrackedRun], log: Path, tmp_path: Path, monkeypatch: Patch, capsys: Capsys
 ) -> None:
-    pytest.importorskip(package)
+    for name in ("WANDB_MODE", "WANDB_DIR"):  # what is set is undone afterwards
+        monkeypatch.setenv(name, "")
     out = tmp_path / "out"
-    assert call("ratchet export --results", log, "--to", name, "-o", out) == 0
-    if name == "mlflow":
-        values = [path.read_text().split()[1] for path in out.rglob("metrics/val_bpb")]
-        assert sorted(map(float, values)) == [0.98, 0.99]
-    else:
-        (found,) = out.rglob("*.wandb")
-        assert b"val_bpb" in found.read_bytes()
+    assert call("ratchet export --results", log, "--to", "wandb", "-o", out) == 0
+    assert (os.environ["WANDB_MODE"], os.environ["WANDB_DIR"]) == ("offline", str(out))
+    assert call("ratchet export --results", log, "--to", "wandb", "-o", out) == 74
+    assert "exists already" in capsys.readouterr().err and len(sent) == 3
+
+
+def test_a_tracker_that_fails_is_an_error_of_the_command(
+    sent: dict[str, TrackedRun], log: Path, monkeypatch: Patch, capsys: Capsys
+) -> None:
+    def fail(self: Sent, run: TrackedRun) -> None:
+        raise RuntimeError("no such\nproject")
+
+    monkeypatch.setattr(Sent, "send", fail)
+    assert call("ratchet export --results", log, "--to", "mlflow") == 74
+    assert "--to mlflow: RuntimeError: no such project" in capsys.readouterr().err
 
 
 def of(text: str) -> Sheet:

@@ -6,9 +6,8 @@
 
 Nothing is dropped and nothing is invented: a missing value is empty (null in
 JSON), and 0.000000 stands for one in results.tsv alone.  What the format has no
-place for is told on standard error.  Nothing is sent anywhere: mlflow and wandb
-write offline files through these libraries, to be installed by: pip install
-mlflow-skinny, or wandb.
+place for is told on standard error.  trackio, wandb and mlflow get what they do not
+have yet, where their own settings say; with -o all is written into a new folder.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
@@ -16,22 +15,19 @@ Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 import argparse
 import contextlib
 import csv
-import importlib
 import io
 import json
-import logging
 import math
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import InputMissingError, UsageError
+from ratchet.base.io import lock_file
 from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.base.terminal import signs_of_life
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, plural
 from ratchet.cli.main import (
     CommandParser,
     OutputError,
@@ -44,6 +40,7 @@ from ratchet.cli.main import (
     write_output,
 )
 from ratchet.cli.sessions import add_session, chosen_session
+from ratchet.config import TRACKERS
 from ratchet.logs.cells import split_lines
 from ratchet.logs.reader import decode_text, numbered_lines
 from ratchet.logs.table import RowStatus, Table, first_of
@@ -53,6 +50,9 @@ from ratchet.records.records import Standing, Status
 from ratchet.records.results_table import table_header
 from ratchet.records.store import Store
 from ratchet.runs.throughput import seconds_of_trial, use_of_trial
+from ratchet.session import Session
+from ratchet.trackers.tracked import TrackedRun, known_values, project_name, run_id, run_name
+from ratchet.trackers.tracker import keep_in, require_tracker, send_runs, sync_session
 
 NAME = "ratchet export"
 _ELSEWHERE = {"number", "commit", "verdict", "mean", "memory_mb", "runs"}
@@ -66,12 +66,6 @@ SHORT_HASH = 7
 
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STATUSES = {status.value for status in Status}
-
-MLFLOW_TEXT = 5000
-"""Longest text that every version of MLflow takes as a tag."""
-
-_ODD = re.compile(r"[^\w ./-]")
-"""Characters that MLflow does not take in names."""
 
 
 class ExportedExperiment(Frozen):
@@ -283,148 +277,37 @@ SHEET_FORMATS = {"results.tsv": to_results_tsv, "csv": to_csv, "json": to_json}
 """Formats that are one text, by their name."""
 
 
-def to_mlflow(sheet: Sheet, folder: Path) -> tuple[str, ...]:
-    """An MLflow file store with one experiment, and a run for each row.
-
-    Numbers are metrics, texts tags.  Returns what was left out.  Raises
-    :class:`InputMissingError` without the library.
-    """
-    # Newer versions write the file store only where it is asked for by name.
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    library = _library("mlflow", "mlflow.tracking", "mlflow-skinny")
-    left_out = list(sheet.problems)
-    with _written(folder):
-        client = library.MlflowClient(tracking_uri=folder.resolve().as_uri())
-        name = one_line(sheet.name).replace("/", " ").strip() or "session"
-        tags = {"metric": one_line(sheet.metric), "direction": sheet.direction}
-        if sheet.gain is not None:
-            tags["champion_gain"] = json.dumps(sheet.gain, ensure_ascii=False)
-        experiment = client.create_experiment(name, tags=tags)
-        for entry in sheet.entries:
-            left_out += _mlflow_run(client, experiment, sheet, entry)
-    return tuple(left_out)
+def to_tracker(sheet: Sheet, name: str) -> int:
+    """Send a log to a tracker, a run for each row; returns their number."""
+    project, group = project_name(Path(sheet.name).stem), project_name(sheet.name)
+    runs = [_tracked_row(sheet, entry, group) for entry in sheet.entries]
+    return sum(1 for _ in send_runs(name, project, group, runs))
 
 
-def _mlflow_run(
-    client: Any, experiment: str, sheet: Sheet, entry: ExportedExperiment
-) -> Iterator[str]:
-    tags: dict[str, str] = {}
-    numbers: dict[str, float] = {}
-    for name, value in _named(sheet, entry):
-        plain = _ODD.sub("_", name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            numbers[plain] = float(value)
-            continue
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if len(text) > MLFLOW_TEXT:
-            lost = len(text) - MLFLOW_TEXT
-            yield f"experiment {entry.number}: the last {lost} characters of {name}"
-        tags[plain] = text[:MLFLOW_TEXT]
-    run = client.create_run(experiment, start_time=entry.number, tags=tags, run_name=_title(entry))
-    for name, number in numbers.items():
-        client.log_metric(run.info.run_id, name, number, timestamp=entry.number, step=entry.number)
-    failed = entry.status == "crash"
-    client.set_terminated(run.info.run_id, "FAILED" if failed else "FINISHED", entry.number)
-
-
-def to_wandb(sheet: Sheet, folder: Path) -> tuple[str, ...]:
-    """An offline W&B run with a step for each row.
-
-    Returns what was left out.  Raises :class:`InputMissingError` without the library.
-    """
-    os.environ.setdefault("WANDB_SILENT", "true")
-    library = _library("wandb", "wandb", "wandb")
-    with _written(folder):
-        folder.mkdir(parents=True)
-        run = library.init(
-            mode="offline",
-            dir=str(folder),
-            project="ratchet",
-            name=one_line(sheet.name),
-            config={
-                "metric": one_line(sheet.metric),
-                "direction": sheet.direction,
-                "champion_gain": sheet.gain,
-            },
-            # No picture of this machine, its code or its terminal.
-            settings=library.Settings(
-                console="off",
-                disable_git=True,
-                save_code=False,
-                x_disable_meta=True,
-                x_save_requirements=False,
-                x_disable_stats=True,
-            ),
-        )
-        for entry in sheet.entries:
-            run.log(dict(_named(sheet, entry)), step=entry.number)
-        run.finish()
-    return sheet.problems
-
-
-def _named(sheet: Sheet, entry: ExportedExperiment) -> Iterator[tuple[str, Any]]:
-    """Known values of an experiment by name; unknown ones are left out."""
-    own = {
-        "number": entry.number,
-        "line": entry.line,
-        "commit": one_line(entry.commit),
-        one_line(sheet.metric) or "metric": entry.value,
-        "memory_gb": entry.memory_gb,
-        "status": entry.status,
-        "agent": entry.agent,
-        "description": one_line(entry.description),
-    }
-    for name, value in {**entry.fields, **own}.items():
-        finite = not isinstance(value, float) or math.isfinite(value)
-        if value is not None and value != "" and finite:
-            yield name, value
-
-
-def _title(entry: ExportedExperiment) -> str:
-    return f"{entry.number} {one_line(entry.description)}"[:200].strip()
-
-
-def _library(name: str, module: str, package: str) -> Any:
-    """An optional library; says how to get it where it is not there."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputMissingError(
-            f"--to {name}: expected the library {name} in this environment, found none "
-            f"({one_line(str(error))[:100]}); install it: pip install {package}; or choose "
-            "--to csv or json"
-        ) from None
-
-
-@contextlib.contextmanager
-def _written(folder: Path) -> Iterator[None]:
-    """Errors of writing become one line; the libraries keep their chatter to themselves."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
-
-
-WRITERS: Mapping[str, Callable[[Sheet, Path], tuple[str, ...]]] = {
-    "mlflow": to_mlflow,
-    "wandb": to_wandb,
-}
-"""Formats that are a folder, by the name of their library."""
+def _tracked_row(sheet: Sheet, entry: ExportedExperiment, group: str) -> TrackedRun:
+    id_ = run_id(group, [entry.number, entry.line])
+    config = {"commit": entry.commit, "description": entry.description, "agent": entry.agent}
+    result = {sheet.metric or "metric": entry.value, "memory_gb": entry.memory_gb}
+    return TrackedRun(
+        id=id_,
+        name=run_name(entry.number, entry.description, id_),
+        group=group,
+        config=known_values({**entry.fields, **config, "direction": sheet.direction}),
+        summary=known_values({**result, "status": entry.status}),
+        failed=entry.status == Status.CRASH,
+    )
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    formats = [*SHEET_FORMATS, *WRITERS]
+    formats = [*SHEET_FORMATS, *TRACKERS]
     add("--to", required=True, metavar="FORMAT", choices=formats, help=", ".join(formats))
-    add("-o", "--output", type=Path, help="new file or, for mlflow and wandb, folder")
+    add("-o", "--output", type=Path, help="new file or, for a tracker, folder")
     add_log_options(parser, None)
     add_session(parser)
     options = parser.parse_args(argv)
     check_log_options(options, "metric", "direction", "status", "label", "agent")
-    if options.to in WRITERS and options.output is None:
-        raise UsageError(f"--to {options.to} writes a folder: add -o FOLDER")
     return options
 
 
@@ -432,21 +315,57 @@ def _run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     if output is not None and (output.exists() or output.is_symlink()):
         raise OutputError(f"{output}: exists already; name another with -o")
+    if options.to in TRACKERS:
+        return _track(options)
     with signs_of_life(NAME, "reading"):
         sheet = _of_log(options) if options.results is not None else _of_session(options)
-    if output is not None and options.to in WRITERS:
-        left_out = WRITERS[options.to](sheet, output)
+    made = SHEET_FORMATS[options.to](sheet)
+    if output is None:
+        sys.stdout.write(made.text)
     else:
-        made = SHEET_FORMATS[options.to](sheet)
-        left_out = made.left_out
-        if output is None:
-            sys.stdout.write(made.text)
-        else:
-            write_output(output, made.text)
+        write_output(output, made.text)
+    _tell_notes(sheet, made.left_out)
+    return 0
+
+
+def _track(options: argparse.Namespace) -> int:
+    """Send a session or a log to a tracker: into a folder, or to where its settings say."""
+    name, output = options.to, options.output
+    require_tracker(name)
+    sheet = None if options.results is None else _of_log(options)
+    session = chosen_session(options) if sheet is None else None
+    try:
+        if output is not None:
+            keep_in(name, output)
+        # What the packages print is no output of this command.
+        with contextlib.redirect_stdout(sys.stderr):
+            if sheet is not None:
+                sent = to_tracker(sheet, name)
+            else:
+                assert session is not None
+                sent = _send_session(session, name, anew=output is not None)
+    except OSError as error:
+        raise OutputError(f"--to {name}: {error}") from None
+    except Exception as error:  # whatever the package raises
+        raise OutputError(f"--to {name}: {type(error).__name__}: {one_line(str(error))}") from None
+    if sheet is not None:
+        _tell_notes(sheet, sheet.problems)
+    tell(NAME, f"sent {plural(sent, 'run')} to {name}")
+    return 0
+
+
+def _send_session(session: Session, name: str, anew: bool) -> int:
+    """Send a session's runs; those of experiments without a verdict only if none will come."""
+    lock, over = session.paths.tracking_lock, session.paths.confirmation.is_file()
+    lock.parent.mkdir(exist_ok=True)
+    with lock_file(lock):  # a session that runs sends some itself
+        return sync_session(session, name, over, anew)
+
+
+def _tell_notes(sheet: Sheet, left_out: Sequence[str]) -> None:
     for note in sheet.assumptions:
         tell(NAME, f"assumed: {note}")
     tell_some(NAME, "left out", left_out)
-    return 0
 
 
 def _of_log(options: argparse.Namespace) -> Sheet:

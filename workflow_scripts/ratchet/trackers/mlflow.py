@@ -1,8 +1,7 @@
 """Runs in MLflow: where `MLFLOW_TRACKING_URI` says, else where MLflow puts them by itself."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
@@ -62,8 +61,3 @@ class Tracker:
 def _plain(name: str) -> str:
     """A name of characters that MLflow takes."""
     return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)[:250]
-
-
-def local_variables(folder: Path) -> Mapping[str, str]:
-    """Variables with which everything stays in a folder."""
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder.resolve()}/mlflow.db"}

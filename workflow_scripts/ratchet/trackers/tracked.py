@@ -19,7 +19,7 @@ from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, shorten
 from ratchet.records.events import read_events
 from ratchet.records.history import History, Trial
-from ratchet.records.records import Outcome
+from ratchet.records.records import Outcome, Role, Ruling
 from ratchet.records.series import CurvePoint, read_curve, thinned
 from ratchet.records.store import RunRecord
 from ratchet.task.edits import constant_names, find_value
@@ -87,7 +87,7 @@ def _word(value: str | bool) -> str:
 
 
 def known_values(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Values as trackers take them: short lines and finite numbers; what is not known is left out."""
+    """Values as trackers take them: short lines, finite numbers, and nothing that is not known."""
     found: dict[str, str | int | float | bool] = {}
     for name, value in values.items():
         if isinstance(value, list | tuple | dict):
@@ -139,8 +139,8 @@ def session_runs(
     constants = dict[str, dict[str, Any]]()
     for key, event in left.items():
         trial = trials.get(event.get("number", 0))
-        judged = trial is not None and trial.ruling is not None
-        if event.get("number") and not judged and not over:
+        ruling = trial.ruling if trial and event.get("role") in (Role.SEARCH, Role.GUARD) else None
+        if event.get("number") and (trial is None or trial.ruling is None) and not over:
             continue
         record = store.lookup(key)
         if record is not None:
@@ -159,7 +159,7 @@ def session_runs(
                         "key": key,
                     }
                 ),
-                summary=known_values(_results(session, record, trial, key)),
+                summary=known_values(_results(session, record, trial, ruling, key)),
                 curve=thinned(read_curve(store, key), MOST_POINTS),
                 failed=record.outcome is not Outcome.OK,
                 started=ended - record.wall_seconds,
@@ -222,7 +222,9 @@ def _constants(
     return known[source]
 
 
-def _results(session: Session, record: RunRecord, trial: Trial | None, key: str) -> dict[str, Any]:
+def _results(
+    session: Session, record: RunRecord, trial: Trial | None, ruling: Ruling | None, key: str
+) -> dict[str, Any]:
     """What came of a run, and of the experiment that it is of."""
     ok, evaluation = record.outcome is Outcome.OK, record.evaluation
     found: dict[str, Any] = {
@@ -237,7 +239,6 @@ def _results(session: Session, record: RunRecord, trial: Trial | None, key: str)
         "peak_memory_mb": record.peak_memory_mb,
         "slowed": record.pace.slowed if record.pace else None,
     }
-    ruling = None if trial is None else trial.ruling
     if trial is not None and ruling is not None:
         found |= {
             "verdict": ruling.verdict.value,

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 
 PACKAGES = {"trackio": "trackio", "wandb": "wandb", "mlflow": "mlflow-skinny"}
 """Trackers by the name of their module, and the package that has it."""
+
+TRACKIO_REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+_LOCAL: Mapping[str, Callable[[str], Mapping[str, str]]] = {
+    "trackio": lambda folder: {"TRACKIO_DIR": folder, **dict.fromkeys(TRACKIO_REMOTE, "")},
+    "wandb": lambda folder: {"WANDB_DIR": folder, "WANDB_MODE": "offline"},
+    "mlflow": lambda folder: {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+}
 
 RUN_SECONDS = 120.0
 """A run that was not sent after so long is given up for now."""
@@ -79,6 +86,12 @@ def require_tracker(name: str) -> None:
         )
 
 
+def keep_in(name: str, folder: Path) -> None:
+    """Have a tracker write into a folder alone; to be called before anything is sent."""
+    folder.mkdir(parents=True)
+    os.environ.update(_LOCAL[name](str(folder.resolve())))
+
+
 def tracker_module(name: str) -> Any:
     """The module for a tracker; imports its package."""
     return importlib.import_module(f"ratchet.trackers.{name}")
@@ -97,19 +110,20 @@ def send_runs(name: str, project: str, group: str, runs: Sequence[TrackedRun]) -
             tracker.close()
 
 
-def sync_session(session: Session, name: str, over: bool = False) -> int:
+def sync_session(session: Session, name: str, over: bool = False, anew: bool = False) -> int:
     """Send what a tracker does not have yet of a session; returns the number of runs.
 
-    ``over``: no more verdicts will come.
+    ``over``: no more verdicts will come.  ``anew``: all is sent to another place than usual.
     """
     from ratchet.trackers.tracked import project_name, session_runs
 
     path = session.paths.tracked(name)
-    sent = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    sent = set(path.read_text(encoding="utf-8").split()) if path.is_file() and not anew else set()
     runs = list(session_runs(session, sent, over))
     if runs:
         for id_ in send_runs(name, project_name(session.task.name), runs[0].group, runs):
-            append_line(path, id_)
+            if not anew:
+                append_line(path, id_)
     return len(runs)
 
 
@@ -189,9 +203,11 @@ class Reporter:
         limit = time.monotonic() + END_SECONDS
         while time.monotonic() < limit:
             if process is None or process.poll() is not None:
-                with contextlib.suppress(BlockingIOError):
+                try:
                     with lock_file(self.paths.tracking_lock, wait=False):
                         break
+                except BlockingIOError:
+                    pass  # another process serves the order
             time.sleep(LOOK_SECONDS)
         else:
             print(

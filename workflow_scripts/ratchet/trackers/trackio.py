@@ -1,14 +1,11 @@
 """Runs in trackio: its own folder, or the server or Space that its variables name."""
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
 
 import trackio
 
 from ratchet.trackers.tracked import TrackedRun
-
-REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+from ratchet.trackers.tracker import TRACKIO_REMOTE
 
 
 class Tracker:
@@ -16,7 +13,7 @@ class Tracker:
 
     def __init__(self, project: str, _group: str) -> None:
         self.project = project
-        self._local = not any(os.environ.get(name) for name in REMOTE)
+        self._local = not any(os.environ.get(name) for name in TRACKIO_REMOTE)
         self._known = dict[str, trackio.Run]()
         if self._local:
             try:
@@ -51,8 +48,3 @@ class Tracker:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def local_variables(folder: Path) -> Mapping[str, str]:
-    """Variables with which everything stays in a folder."""
-    return {"TRACKIO_DIR": str(folder), **dict.fromkeys(REMOTE, "")}

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,3 @@ class Tracker:
     def close(self) -> None:
         """End the service that writes."""
         wandb.teardown()
-
-
-def local_variables(folder: Path) -> Mapping[str, str]:
-    """Variables with which everything stays in a folder."""
-    return {"WANDB_DIR": str(folder), "WANDB_MODE": "offline"}
