@@ -28,10 +28,12 @@ pytestmark = [
 
 READ = """
 import glob, json, os, struct, sys
-found = {name: [] for name in ("trackio", "wandb", "mlflow")}
-import trackio
-from trackio.sqlite_storage import SQLiteStorage
-for run in trackio.Api().runs("ratchet-fake"):
+found = {name: [] for name in sys.argv[1:]}
+if "trackio" in found:
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+    runs = trackio.Api().runs("ratchet-fake")
+for run in runs if "trackio" in found else ():
     logs = SQLiteStorage.get_logs("ratchet-fake", run.name, run_id=run.id)
     losses = [log["train/loss"] for log in logs if "train/loss" in log]
     last = logs[-1]
@@ -62,7 +64,7 @@ def records(path):
             yield record
 def items(update):
     return {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in update}
-for folder in glob.glob("wandb/offline-run-*"):
+for folder in glob.glob("wandb/offline-run-*") if "wandb" in found else ():
     config, summary, losses, group = {}, {}, [], ""
     for record in records(glob.glob(folder + "/*.wandb")[0]):
         if record.HasField("run"):
@@ -106,9 +108,9 @@ def quiet(box: Box) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def kept(folder: Path) -> dict[str, list[Any]]:
+def kept(folder: Path, *names: str) -> dict[str, list[Any]]:
     """What each tracker has, by its own reading: key, values, curve."""
-    command = [PYTHON, "-c", READ]
+    command = [PYTHON, "-c", READ, *names]
     own = variables(folder)
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=True)
     found: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
@@ -137,7 +139,7 @@ def test_each_has_the_runs_of_the_store_after_kills(tmp_path: Path) -> None:
         record = box.path / "store/runs" / key[:2] / key / "run.json"
         expected[key] = json.loads(record.read_text())["record"]["metrics"].get("val_loss")
     rulings = {run["key"]: ruling for ruling in box.rulings() for run in ruling["runs"]}
-    found = kept(folder)
+    found = kept(folder, *NAMES)
     for name in NAMES:
         assert len(found[name]) == len(expected) > 15, name
         assert {key: value for key, value, *_ in found[name]} == expected, name
@@ -149,12 +151,11 @@ def test_each_has_the_runs_of_the_store_after_kills(tmp_path: Path) -> None:
                 assert seed in {run["seed"] for run in ruling["runs"]}
             assert group == "default"
             assert losses == [pytest.approx(2.0 / (n + 1), 1e-5) for n in range(CURVE_STEPS)]
-    # What was sent is not sent again, and what a tracker never had is sent by hand.
+    # A tracker has no run twice, even where nothing is known of what it was sent.
     (box.session / "trackers/mlflow.sent").unlink()
     export = [PYTHON, "-m", "ratchet.cli.main", "export", "default", "--config", "task=tasks/fake"]
     own = {**variables(folder), "RATCHET_HARNESS": str(REPO)}
-    for name, count in (("wandb", "0 runs"), ("mlflow", f"{len(expected)} runs")):
-        command = [*export, "--to", name]
-        done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
-        assert f"sent {count} to {name}" in done.stderr, done.stderr
-    assert len(kept(folder)["mlflow"]) == len(expected)
+    command = [*export, "--to", "mlflow"]
+    done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
+    assert f"sent {len(expected)} runs to mlflow" in done.stderr, done.stderr
+    assert len(kept(folder, "mlflow")["mlflow"]) == len(expected)
