@@ -12,6 +12,8 @@ from helpers import trials
 from helpers.pages import HOSTILE
 from ratchet.base.io import Fingerprint
 from ratchet.base.structs import replace
+from ratchet.proposers.landscape import Constant, Landscape
+from ratchet.proposers.optimizer import Measured
 from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import History
 from ratchet.records.proposals import Proposal, Proposals
@@ -28,6 +30,7 @@ from ratchet.records.records import (
     SessionState,
     Verdict,
 )
+from ratchet.records.series import CurvePoint
 from ratchet.records.store import RunRecord
 from ratchet.report.inputs import Integrity, Recipe, SessionRecords
 from ratchet.steering.bandit import CategoryScore
@@ -143,14 +146,14 @@ def session(
         if change is not None:
             late = 0.6 ** ((number - 1) // len(IDEAS)) if change < 0 else 1.0
             change *= late * sign
-        proposal = _proposal(number, *words)
+        proposal = _proposal(number, held.source, *words)
         ruling = _ruling(bench, proposal, change, truth, held, sign)
         kept = ruling.verdict.is_keep
         if kept and change is not None and ruling.mean is not None:
             truth += change
             mean = ruling.mean + sign * 0.1 * SD
             held = replace(
-                held, number=number, measured=ruling.mean, mean=mean, sd=0.6 * SD,
+                held, number=number, source=proposal.source, measured=ruling.mean, mean=mean, sd=0.6 * SD,
                 commit=proposal.commit, kept=held.kept + 1,
             )  # fmt: skip
         runs = len(bench.details)
@@ -179,6 +182,50 @@ def session(
         program="# bytelm\n\nLower `val_bpb`.\n",
         recipe=Recipe("results/oct14", ("python", "train.py"), {"train.bin": "store/blobs/x"}),
     )
+
+
+def with_curves(records: SessionRecords, points: int = 200, seed: int = 3) -> SessionRecords:
+    """The records with a curve of each run, down to its value; one that failed diverges."""
+    chance, curves = random.Random(seed), {}
+    for run in records.history.runs:
+        end, pace = run.value if run.value is not None else 4.0, 0.9 + chance.random() / 5
+        curves[run.key] = [
+            CurvePoint(
+                step,
+                math.nan
+                if run.value is None and step > 0.6 * points
+                else end + 5 * math.exp(-12 * step / points) + chance.gauss(0, 0.02),
+                seconds=0.5 + pace * 3 * step / points,
+                tokens=1024.0 * step,
+            )
+            for step in range(points + 1)
+        ]
+    return replace(records, curves=curves)
+
+
+def with_settings(records: SessionRecords) -> SessionRecords:
+    """The records with settings of three constants, of which the first decides."""
+    trials = (records.history.start, *records.history.trials)
+    chance = random.Random(5)
+    measured = [
+        Measured(
+            trial.number,
+            {
+                "RATE": float(f"{10 ** (trial.mean - 5):.3g}"),
+                "WIDTH": chance.choice([16, 32, 64]),
+                "MIXED<b>": chance.choice([True, False]),
+            },
+            records.direction.sign * trial.mean,
+        )
+        for trial in trials
+        if trial.mean is not None and trial.mean < 4
+    ]
+    constants = [
+        Constant("RATE", 0.7, -1, [0.01, 0.02], 0.013, low=0.5, high=0.9, log=True),
+        Constant("WIDTH", 0.2, 0, [16, 64], 32, clear=False, low=0.0, high=0.4, log=True),
+        Constant("MIXED<b>", 0.1, 0, [True, False], True, True, False, 0.0, 0.3),
+    ]
+    return replace(records, landscape=Landscape(len(measured), 1, constants, measured=measured))
 
 
 def changed(records: SessionRecords, **fields: object) -> SessionRecords:
@@ -230,11 +277,11 @@ def _stamp(seconds: float) -> str:
     return (start + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def _proposal(number: int, category: str, description: str) -> Proposal:
+def _proposal(number: int, parent: str, category: str, description: str) -> Proposal:
     return replace(
         trials.proposal(number, category, description),
         source=sha(f"source {number}"),
-        parent=sha("base"),
+        parent=parent,
         files={"train.py": sha(f"file {number}")},
         hypothesis=f"{description}: the model is far from the limit that this setting protects.",
         diff=DIFF.format(description),

@@ -38,6 +38,10 @@ CLEAR = 0.05
 LEVELS = 8
 """Levels that the values of a constant are parted into."""
 
+RESAMPLES = 40
+"""Samples of the points, drawn with replacement, that say how sure an importance is; the two
+ends of a 90 % interval lie between the second and the third of 40."""
+
 SETTINGS = 3
 """Untried settings that are predicted."""
 
@@ -64,7 +68,9 @@ class Constant(Frozen):
     matters; ``clear`` says that its effect is hardly chance.  ``way`` is 1 where larger
     values are better, -1 where smaller ones are, 0 where neither is clear.  ``best`` are the
     values of the best third: the smallest and largest of numbers, of choices all, the
-    commonest first.  ``now`` is the incumbent's value.
+    commonest first.  ``now`` is the incumbent's value.  ``low`` and ``high`` are the ends of a
+    90 % interval of the importance, where it was asked for; ``log`` tells of a range that is
+    searched by its logarithm.
     """
 
     name: str
@@ -74,6 +80,9 @@ class Constant(Frozen):
     now: Any
     choices: bool = False
     clear: bool = True
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
 
 
 class Prediction(Frozen):
@@ -87,8 +96,8 @@ class Prediction(Frozen):
 class Landscape(Frozen):
     """Constants by importance, and untried settings, the most promising first.
 
-    It rests on ``points`` measured ones; ``failed`` ran and gave no solution.  ``held`` is
-    the predicted metric of the incumbent.
+    It rests on ``points`` measured ones, which ``measured`` has; ``failed`` ran and gave no
+    solution.  ``held`` is the predicted metric of the incumbent.
     """
 
     points: int
@@ -96,6 +105,7 @@ class Landscape(Frozen):
     constants: Sequence[Constant]
     held: float | None = None
     predictions: Sequence[Prediction] = ()
+    measured: Sequence[Measured] = ()
 
     @property
     def leading(self) -> Sequence[Constant]:
@@ -106,12 +116,15 @@ class Landscape(Frozen):
 def session_landscape(session: Session, history: History, predict: bool) -> Landscape | None:
     """Landscape of a session's space; ``None`` without one, or with too few points.
 
-    Predictions take longest: a report does without them.
+    Predictions take longest: a report does without them, and has instead how sure each
+    importance is.
     """
     search = session_search(session, history)
     found = landscape_of(search)
-    if found is None or not predict:
-        return found
+    if found is None:
+        return None
+    if not predict:
+        return with_intervals(found, search)
     seed = stream_seed(session.config.seed, "landscape", history.last)
     return with_predictions(found, search, seed, session.sign)
 
@@ -138,11 +151,40 @@ def landscape_of(search: Search) -> Landscape | None:
     best = sorted(known, key=_value)[: math.ceil(BEST_PART * len(known))]
     importances = _importances(axes, known, varied)
     constants = [
-        _constant(name, importances[name], known, best, search.start[name], axes.choices(name))
+        replace(
+            _constant(name, importances[name], known, best, search.start[name], axes.choices(name)),
+            log=_is_logarithmic(axes.ranges[name]),
+        )
         for name in sorted(varied, key=lambda name: -importances[name])
     ]
     waiting = sum(each.waiting for each in search.measured)
-    return Landscape(len(known), len(search.measured) - len(known) - waiting, constants)
+    failed = len(search.measured) - len(known) - waiting
+    return Landscape(len(known), failed, constants, measured=known)
+
+
+def with_intervals(found: Landscape, search: Search) -> Landscape:
+    """The landscape with a 90 % interval of each importance, by bootstrap."""
+    axes, chance = _Axes(search), Random(0)
+    names = [each.name for each in found.constants]
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(RESAMPLES):
+        known = chance.choices(found.measured, k=len(found.measured))
+        places = [axes.places(each.point) for each in known]
+        varied = [name for name in names if len({place[name] for place in places}) > 1]
+        counts = _importances(axes, known, varied) if varied else {}
+        for name in names:
+            drawn[name].append(counts.get(name, 0.0))
+    ends = {name: sorted(values) for name, values in drawn.items()}
+    edge = RESAMPLES // 20
+    constants = [
+        replace(
+            each,
+            low=min(each.importance, ends[each.name][edge]),
+            high=max(each.importance, ends[each.name][-1 - edge]),
+        )
+        for each in found.constants
+    ]
+    return replace(found, constants=constants)
 
 
 def _value(each: Measured) -> float:

@@ -50,6 +50,8 @@ from ratchet.records.records import (
 )
 from ratchet.records.transferred import transferred_gain
 from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
+from ratchet.report.curves import curve_facts
+from ratchet.report.influence import constant_facts, lineage_facts, parents
 from ratchet.report.inputs import (
     Facts,
     Integrity,
@@ -59,7 +61,7 @@ from ratchet.report.inputs import (
     total_of_runs,
 )
 from ratchet.report.machine import machine_facts, throttling
-from ratchet.report.proposing import agent_calls, constant_facts, move_facts, proposer_facts
+from ratchet.report.proposing import agent_calls, move_facts, proposer_facts
 from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
 from ratchet.runs.hardware import describe_machine
 from ratchet.steering.bandit import CategoryScore
@@ -77,7 +79,8 @@ def build_facts(records: SessionRecords) -> Facts:
     history = records.history
     baseline = _baseline(records)
     noise = noise_facts(history, baseline)
-    tried = [_experiment(trial, records) for trial in history.trials]
+    on = parents(history)
+    tried = [_experiment(trial, on[trial.number], records) for trial in history.trials]
     checks = _remeasurements(history)
     totals = _totals(records)
     sign, last = records.direction.sign, history.verdicts[-1] if history.verdicts else None
@@ -103,6 +106,8 @@ def build_facts(records: SessionRecords) -> Facts:
         "counts": _counts(tried, history),
         "best": _best(history),
         "incumbents": incumbent_facts(history, baseline),
+        "lineage": lineage_facts(history),
+        "curves": curve_facts(records),
         "remeasurements": checks,
         "seeds": more_seeds(noise["sd"], _training_of_a_run(records), tried),
         "strict": strict_keeps(tried, sign),
@@ -398,13 +403,14 @@ AS_RULED = (
 """Fields of a ruling that are shown as they are; ``None`` before there is one."""
 
 
-def _experiment(trial: Trial, records: SessionRecords) -> Facts:
-    """A trial; one that was not judged has no verdict."""
+def _experiment(trial: Trial, parent: int, records: SessionRecords) -> Facts:
+    """A trial, built on the code of number ``parent``; one that was not judged has no verdict."""
     proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
     log = records.logs.get(telling.key) if telling else None
     low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
     return {
         "number": trial.number,
+        "parent": parent,
         "retried_as": trial.retried_as,
         "round": trial.round,
         "commit": trial.commit,

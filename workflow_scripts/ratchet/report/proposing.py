@@ -1,4 +1,4 @@
-"""Facts of a report on who proposed: calls of agents, each proposer's record, constants."""
+"""Facts of a report on who proposed: calls of agents, each proposer's record, moved constants."""
 
 from collections.abc import Iterator, Sequence
 from math import fsum
@@ -129,26 +129,6 @@ def _record(name: str, trials: Sequence[Trial], records: SessionRecords) -> Fact
         "hours": hours,
         "gain_per_hour": gain / hours if hours else None,
     }
-
-
-def constant_facts(records: SessionRecords) -> Facts | None:
-    """Constants by importance; ``None`` where too few settings of them were measured."""
-    found = records.landscape
-    if found is None:
-        return None
-    rows = [
-        {
-            "name": one_line_label(each.name, 60),
-            "importance": each.importance,
-            "way": each.way,
-            "choices": each.choices,
-            "perhaps_chance": not each.clear,
-            "best": [one_line_label(str(value), 60) for value in each.best],
-            "now": one_line_label(str(each.now), 60),
-        }
-        for each in found.constants
-    ]
-    return {"points": found.points, "failed": found.failed, "rows": rows}
 
 
 def move_facts(moves: Sequence[Move]) -> list[Facts]:

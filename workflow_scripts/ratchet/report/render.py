@@ -36,9 +36,10 @@ from ratchet.base.text import (
 )
 from ratchet.records.confirmed import NO_UNSEEN_DATA
 from ratchet.records.transferred import transfer_sentence
+from ratchet.report import curves, figures, influence
 from ratchet.report.answer import alarm_remark, experiment_remarks
 from ratchet.report.figure_style import FigureTable, Frame, Spec
-from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
+from ratchet.report.figures import SHARED, experiment_tip, progress_figure
 from ratchet.report.inputs import Facts
 from ratchet.report.intervals import forest_rows
 from ratchet.report.machine import sparklines
@@ -316,13 +317,15 @@ def interactive_figure(spec: Spec, frame: Frame) -> Spec:
 
     Layers whose rows have a ``tip`` show it when they are pointed at, below what is said
     of the experiment of their ``number``.  All layers but words are clipped to the plot,
-    and words leave it when their points do.
+    and words leave it when their points do.  A figure that is marked so does not zoom.
     """
     layers = [_layer(each) for each in spec["layer"]]
     first = next(i for i, each in enumerate(layers) if _is_horizontal(each))
     select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
-    zoom = {"name": ZOOM, "select": select, "bind": "scales"}
-    layers[first] = {**layers[first], "params": [zoom]}
+    zooms = spec.get("usermeta", {}).get("zoom", True)
+    if zooms:
+        zoom = {"name": ZOOM, "select": select, "bind": "scales"}
+        layers[first] = {**layers[first], "params": [zoom]}
     plain = {key: value for key, value in spec.items() if key != "title"}
     compiled = vl_convert.vegalite_to_vega({**plain, "layer": layers, "background": None})
     for data in compiled["data"]:
@@ -331,7 +334,7 @@ def interactive_figure(spec: Spec, frame: Frame) -> Spec:
     return {
         "spec": json.loads(_COLOUR.sub(_variable, json.dumps(compiled))),
         "aside": frame.left + frame.right,
-        "zoom": f"{ZOOM}_{layers[first]['encoding']['x']['field']}",
+        "zoom": f"{ZOOM}_{layers[first]['encoding']['x']['field']}" if zooms else None,
     }
 
 
@@ -446,6 +449,9 @@ STRETCHES = 250
 NAMED, NAMED_CRASHES = 40, 20
 """Experiments that a list of the page names before it says how many more there are."""
 
+FOLDED = 12
+"""Experiments that were tried on one code and are listed without being asked for."""
+
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
 # What long texts share, where a page is too large: a diff says what was tried, a log only
@@ -460,6 +466,7 @@ ANSWER_GLYPHS = {
     "no_interval": "?",
     "estimated": "≈",
 }
+FIGURES: FigureTable = {**figures.FIGURES, **curves.FIGURES, **influence.FIGURES}
 Stills = dict[str, list[Markup]]
 """Drawings of each figure, for wide and for narrow windows."""
 
@@ -508,10 +515,23 @@ def _fitting_page(facts: Facts, shown: Facts, most: int | None) -> str:
     tried = len(shown["experiments"])
     judged = [e for e in shown["drawn"]["experiments"] if e["verdict"] is not None]
     tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
-    drawn = draw_figures(FIGURES, shown["drawn"], tips, narrow=tried <= MANY)
+    more = _curve_plots(facts, shown["experiments"])
+    drawn = draw_figures(FIGURES, shown["drawn"], tips, narrow=tried <= MANY, more=more)
     page = _page(facts, shown, [], drawn)
     excess = len(page.encode()) - min(page_limit(tried), most or math.inf)
     return page if excess <= 0 else _page(facts, *fit_texts(shown, int(excess)), drawn)
+
+
+def _curve_plots(facts: Facts, tried: Sequence[Facts]) -> dict[str, Any]:
+    """Curves of these experiments, and the figures that the script draws them with."""
+    shown = curves.experiment_curves(facts, tried)
+    if not shown:
+        return {}
+    plots = {
+        f"curve_{over}": [interactive_figure(curves.curve_panel(over), curves.PANEL)]
+        for over in curves.TITLES
+    }
+    return {**plots, "curves": shown}
 
 
 def abridged(facts: Facts, most: int) -> Facts:
@@ -581,6 +601,7 @@ def page_limit(experiments: int) -> int:
 def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Markup]) -> str:
     stills, plots = drawn
     decimals, chosen = facts["metric"]["decimals"], experiment_columns(facts)
+    shown_curves = curves.experiment_curves(facts, shown["experiments"])
     filters: dict[str, Callable[..., Any]] = {
         "duration": format_duration,
         "words": lambda value: str(value).replace("_", " "),
@@ -590,6 +611,9 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         "alarm": lambda check: alarm_remark(check, decimals),
         "sparklines": sparklines,
         "cells": lambda e: column_cells(e, decimals, chosen),
+        "seek": lambda number, known: known.get(number),
+        "stubs": _stub_counts,
+        "pictured": lambda e: curves.small_picture(shown_curves, e["number"]),
     }
     return fill_page(
         "report.html",
@@ -602,6 +626,10 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         plots=plots,
         named=NAMED,
         sections=_sections(facts, stills),
+        slices=[name for name in influence.FIGURES if stills.get(name)],
+        numbered={e["number"]: e for e in facts["experiments"]},
+        folded=FOLDED,
+        widest=_widest_gain(facts),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},
         ranks=RANKS,
@@ -612,6 +640,20 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         answer_glyph=ANSWER_GLYPHS.get(facts["answer"]["kind"], "!"),
         no_unseen_data=NO_UNSEEN_DATA,
     )
+
+
+def _stub_counts(tried: Sequence[Facts]) -> str:
+    """Number of experiments of each status in words."""
+    names = {"discard": "discarded", "crash": "crashed", "keep": "kept", None: "not judged"}
+    counts = {name: sum(e["status"] == status for e in tried) for status, name in names.items()}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _widest_gain(facts: Facts) -> float:
+    """The largest gain of a kept change, for the scale of its bars."""
+    kept = [e for e in facts["experiments"] if e["status"] == "keep"]
+    gains = [(e["contribution"] or e)["gain"] or 0.0 for e in kept]
+    return max([0.0, *gains]) or 1.0
 
 
 def fit_texts(facts: Facts, excess: int) -> tuple[Facts, list[str]]:
@@ -646,11 +688,16 @@ def diff_hunks(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def draw_figures(
-    figures: FigureTable, facts: Facts, tips: Mapping[str, str], narrow: bool = True
+    figures: FigureTable,
+    facts: Facts,
+    tips: Mapping[str, str],
+    narrow: bool = True,
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[Stills, Markup]:
     """Figures as drawings (for narrow windows too, if asked for), and as JSON for the script.
 
-    ``tips`` are what is said of an experiment, by its number.
+    ``tips`` are what is said of an experiment, by its number, and ``more`` what else the script
+    needs.
     """
     stills, plots = Stills(), dict[str, list[Spec]]()
     for name, (make, *frames) in figures.items():
@@ -658,7 +705,7 @@ def draw_figures(
         shown = specs if narrow else specs[:1]
         stills[name] = [Markup(themed_svg(figure_svg(spec))) for spec, _ in shown]
         plots[name] = share_rows([interactive_figure(spec, frame) for spec, frame in specs])
-    return stills, Markup(data_block({**plots, "tips": tips}))
+    return stills, Markup(data_block({**plots, "tips": tips, **(more or {})}))
 
 
 def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
@@ -667,7 +714,10 @@ def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
     found = [
         ("progress", "Progress", True),
         ("verdicts", "Verdicts", bool(stills["forest"])),
+        ("lineage", "Lineage", bool(facts.get("lineage"))),
         ("experiments", "Experiments", True),
+        ("curves", "Curves", bool(facts.get("curves"))),
+        ("constants", "Constants", bool(facts.get("constants"))),
         ("pareto", "Memory", bool(stills["pareto"])),
         ("crashes", "Crashes", bool(facts["crashes"])),
         ("agents", "Failed proposals", bool(facts["agents"])),

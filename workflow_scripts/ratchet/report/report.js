@@ -38,6 +38,7 @@
   function draw(holder) {
     const known = plots[holder.dataset.plot];
     const room = holder.parentElement.clientWidth;
+    if (!room) return null;
     const style = getComputedStyle(holder.parentElement);
     const width = room - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const plot = width < NARROW && known[1] ? known[1] : known[0];
@@ -47,6 +48,7 @@
         data.values = structuredClone(known[0].spec.data[data.same].values);
         delete data.same;
       }
+    if (holder.dataset.experiment) fillCurves(spec, holder);
     const canvas = make("div");
     const view = new vega.View(vega.parse(spec, {}, { ast: true }), {
       expr: vegaInterpreter.expressionInterpreter,
@@ -67,7 +69,7 @@
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", holder.dataset.label);
       if (old) old.replaceWith(canvas);
-      else holder.append(canvas, zoomers(holder));
+      else holder.append(canvas, ...(plot.zoom ? [zoomers(holder)] : []));
       holder.view = view;
       holder.zoom = plot.zoom;
       holder.drawn = room;
@@ -112,13 +114,38 @@
     );
   }
 
+  // Curves of one experiment over those of the code that it was built on, and their axes.
+  function fillCurves(spec, holder) {
+    const { runs, of } = plots.curves;
+    const { own, with: others, name, axis } = of[holder.dataset.experiment];
+    const over = holder.dataset.plot.slice("curve_".length);
+    const rows = [], ends = [];
+    for (const [side, keys] of [["compared with", others], ["this experiment", own]])
+      for (const key of keys) {
+        const { loss, ended, [over]: at } = runs[key];
+        if (!at) continue;
+        const who = side === "compared with" ? name : `#${holder.dataset.experiment}`;
+        const tip = `${who}: ${loss.at(-1)} at the end${ended ? `, ${ended.replace("_", " ")}` : ""}`;
+        at.forEach((x, i) => rows.push({ x, y: loss[i], side, run: key, tip }));
+        if (ended) ends.push({ x: at.at(-1), y: loss.at(-1), end: ended, tip });
+      }
+    for (const data of spec.data)
+      if (data.values) data.values = "run" in data.values[0] ? rows : ends;
+    for (const scale of spec.scales) {
+      if (scale.name === "x") scale.domain = [0, Math.max(...rows.map(({ x }) => x), 1e-9)];
+      if (scale.name === "y") scale.domain = axis.slice(0, 2);
+      if (scale.name === "y" && axis[2]) scale.type = "log";
+    }
+    if (!rows.length) holder.hidden = true;
+  }
+
   const holders = all("[data-plot]").filter((holder) => plots[holder.dataset.plot]?.length);
   const folded = (holder) => holder.closest("details:not([open])");
   holders.forEach((holder, place) => setTimeout(() => folded(holder) || draw(holder), 10 * place));
   // What is folded away has no width to be drawn to until it is opened.
   document.addEventListener("toggle", ({ target }) => {
-    for (const holder of holders)
-      if (target.contains(holder) && !folded(holder) && !holder.drawn) draw(holder);
+    for (const holder of all("[data-plot]", target))
+      if (!folded(holder) && !holder.drawn) draw(holder);
   }, true);
   let resizing;
   window.addEventListener("resize", () => {
@@ -235,6 +262,7 @@
     if (wanted && !row.child.isShown()) {
       const cell = make("td", { colSpan: element.cells.length }, inside(number));
       row.child(make("tr", { className: "more" }, cell)).show();
+      for (const holder of all("[data-plot]", cell)) draw(holder);
     } else if (!wanted && row.child.isShown()) {
       row.child.hide();
     }
@@ -255,6 +283,7 @@
     });
     press.className = "press";
     found.prepend(press);
+    all(".spark", found).forEach((picture) => picture.remove());
     return found;
   }
 

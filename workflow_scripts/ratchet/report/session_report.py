@@ -61,7 +61,7 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         landscape=session_landscape(session, history, predict=False),
         moves=dict(_moves(session, history)),
         code=_code(session, history),
-        curves={key: read_curve(session.store, key) for key in runs},
+        curves={key: points for key in runs if (points := read_curve(session.store, key))},
         samples={key: read_samples(session.store, key) for key in runs},
     )
 
