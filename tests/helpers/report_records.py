@@ -153,8 +153,8 @@ def session(
             truth += change
             mean = ruling.mean + sign * 0.1 * SD
             held = replace(
-                held, number=number, source=proposal.source, measured=ruling.mean, mean=mean, sd=0.6 * SD,
-                commit=proposal.commit, kept=held.kept + 1,
+                held, number=number, source=proposal.source, measured=ruling.mean, mean=mean,
+                sd=0.6 * SD, commit=proposal.commit, kept=held.kept + 1,
             )  # fmt: skip
         runs = len(bench.details)
         noise = SD, 0.8 * SD, 1.4 * SD

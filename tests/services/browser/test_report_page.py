@@ -26,6 +26,14 @@ def page(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def curved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("curved") / "report.html"
+    records = sample.with_settings(sample.with_curves(sample.session()))
+    path.write_text(render_html(build_facts(records)))
+    return path
+
+
 def rows(browser):
     """Numbers of the rows that are shown, from top to bottom."""
     found = browser.run("[...document.querySelectorAll('#table tbody tr[id]')].map(r => r.id)")
@@ -368,3 +376,40 @@ def test_a_leaderboard_fits_a_telephone(browser, tmp_path):
         boxes = "[...document.querySelectorAll('.box')].every(e => e.scrollWidth <= e.clientWidth)"
         assert browser.run(boxes)
         assert "0.190" in browser.text(".answer") and "1.250" in browser.text(".board")
+
+
+def lines(browser, plot, within=""):
+    """Colours and points of the lines of a figure, as they are drawn."""
+    found = f"[...document.querySelectorAll('{within} [data-plot={plot}] .mark-line path')]"
+    told = browser.run(f"{found}.map(p => [p.getAttribute('stroke'), p.getAttribute('d').length])")
+    return [(colour, length) for colour, length in told]
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_an_experiment_s_curves_are_drawn_over_those_it_is_compared_with(browser, curved, width):
+    browser.open(curved, width=width)
+    assert browser.run("document.documentElement.scrollWidth") == width
+    for over in ("step", "seconds"):
+        assert len(lines(browser, f"curves_{over}")) == 5
+        assert browser.run(f"document.querySelector('[data-plot=curve_{over}]')") is None
+    browser.click("#e4 .open")
+    for over in ("step", "seconds"):
+        plot = f".more [data-plot=curve_{over}]"
+        browser.until(f"document.querySelector('{plot} svg') !== null")
+        drawn = lines(browser, f"curve_{over}", ".more")
+        assert [colour for colour, _ in drawn] == ["var(--discard)", "var(--keep)"]
+        assert all(length > 300 for _, length in drawn)
+        # The run diverged: a cross marks the end.
+        crosses = f"document.querySelectorAll('{plot} .mark-symbol path[fill=\"var(--crash)\"]')"
+        assert browser.run(f"{crosses}.length") == 1
+    assert browser.run("document.querySelectorAll('.spark').length") == 0
+
+
+def test_folded_figures_are_drawn_when_they_are_unfolded(browser, curved):
+    browser.open(curved)
+    assert browser.run("document.querySelector('[data-plot=parallel] svg')") is None
+    browser.click("#constants summary")
+    for plot in ("slice_0", "slice_1", "slice_2", "parallel"):
+        browser.until(f"document.querySelector('[data-plot={plot}] svg') !== null")
+    assert len(lines(browser, "parallel")) == 10
+    assert browser.run("document.documentElement.scrollWidth") == 1200

@@ -1,10 +1,10 @@
-"""Facts of a report on who proposed: calls of agents, records of proposers, constants."""
+"""Facts of a report on who proposed: calls of agents, records of proposers, moves."""
 
 import pytest
 
 from helpers import report_records as sample
+from helpers.pages import undraw
 from ratchet.base.structs import replace
-from ratchet.proposers.landscape import Constant, Landscape
 from ratchet.records.proposals import TPE, AgentCall, CallOutcome
 from ratchet.records.records import Contribution, Standing
 from ratchet.report.facts import build_facts
@@ -107,36 +107,13 @@ def test_a_session_with_one_proposer_shows_nothing_new(facts):
         assert words not in page
 
 
-LANDSCAPE = Landscape(
-    points=34,
-    failed=2,
-    constants=[
-        Constant("RATE<b>", 0.625, 1, [0.1, 0.3], 0.15),
-        Constant("GATED", 0.375, 0, [True, False], False, choices=True, clear=False),
-    ],
-)
-
-
-def test_records_constants_and_moves_are_on_the_page(records):
+def test_records_and_moves_are_on_the_page(records, monkeypatch):
+    undraw(monkeypatch)
     found, _ = shared(records)
     moves = {1: [Move("RATE", "0.1", "0.3"), Move("WIDTH", "", "<i>8")]}
-    told = build_facts(replace(found, landscape=LANDSCAPE, moves=moves))
-    assert told["constants"]["rows"][0] == {
-        "name": "RATE<b>",
-        "importance": 0.625,
-        "way": 1,
-        "choices": False,
-        "perhaps_chance": False,
-        "best": ["0.1", "0.3"],
-        "now": "0.15",
-    }
-    page = render_html(told)
+    page = render_html(build_facts(replace(found, moves=moves)))
     for words in (
         '<td>tpe<td class="n">5<td class="n">',
-        "<code>RATE&lt;b&gt;</code>",
-        "62.5 %<td>larger<td>0.1 to 0.3<td>0.15",
-        '<td><span class="quiet">perhaps chance</span><td>True, False<td>False',
-        "From 34 measured settings, 2 more failed.",
         "<summary>2 constants moved</summary>",
         "<code>RATE</code><td>0.1<td>0.3",
         "<td>–<td>&lt;i&gt;8",

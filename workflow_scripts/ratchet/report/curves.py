@@ -29,13 +29,13 @@ from ratchet.report.figure_style import (
 )
 from ratchet.report.inputs import Facts, SessionRecords
 
-POINTS = 12_000
-"""Points of all curves of a page together: some 200 KB."""
+POINTS = 8_000
+"""Points of all curves of a page together: some 150 KB."""
 
-FEWEST, MOST = 16, 100
+FEWEST, MOST = 16, 64
 """Points of one curve, by how many curves there are."""
 
-BEGINNING = 0.1
+BEGINNING = 0.2
 """Part of a run in which its loss falls so fast that an axis that shows it shows little else."""
 
 DECADE = 10.0
@@ -70,7 +70,7 @@ def _columns(points: Sequence[CurvePoint], outcome: Outcome, most: int) -> Facts
     return {
         "step": [step for step, _, _ in rows],
         "loss": [float(f"{loss:.5g}") for _, loss, _ in rows],
-        "seconds": [float(f"{seconds:.5g}") for _, _, seconds in rows] if timed else None,
+        "seconds": [float(f"{seconds:.4g}") for _, _, seconds in rows] if timed else None,
         "ended": ended,
     }
 
@@ -133,25 +133,35 @@ def _axis(curves: Sequence[_Curve]) -> tuple[float, float, bool]:
 def experiment_curves(facts: Facts, drawn: Iterable[Facts]) -> dict[str, Any]:
     """What the page's script draws the curves of these experiments from.
 
-    ``runs`` has the curves, ``of`` by number of an experiment the keys of its ``own`` runs, of
-    those it is compared ``with``, their name, and the axis of losses.
+    ``runs`` has the curves, and ``steps`` those that many of them share; ``of`` by number of an
+    experiment the places of its ``own`` runs among them and of those it is compared ``with``,
+    their name, and the axis of losses.
     """
-    if not facts.get("curves"):
-        return {}
     found: dict[str, Any] = {}
-    used: set[str] = set()
-    for e in drawn:
+    places: dict[str, int] = {}
+    steps: list[list[int]] = []
+    runs: list[Facts] = []
+
+    def placed(curves: Iterable[_Curve]) -> list[int]:
+        for curve in curves:
+            if curve.key not in places:
+                places[curve.key] = len(runs)
+                if curve.columns["step"] not in steps:
+                    steps.append(curve.columns["step"])
+                runs.append({**curve.columns, "step": steps.index(curve.columns["step"])})
+        return [places[curve.key] for curve in curves]
+
+    for e in drawn if facts.get("curves") else ():
         own, other = _curves(facts, e["number"]), _curves(facts, e["parent"])
         if own:
             low, high, log = _axis([*own, *other])
             found[str(e["number"])] = {
-                "own": [curve.key for curve in own],
-                "with": [curve.key for curve in other],
+                "own": placed(own),
+                "with": placed(other),
                 "name": other[0].name if other else "",
                 "axis": [float(f"{low:.6g}"), float(f"{high:.6g}"), int(log)],
             }
-            used |= {curve.key for curve in (*own, *other)}
-    return {"runs": {key: facts["curves"][key] for key in sorted(used)}, "of": found}
+    return {"runs": runs, "steps": steps, "of": found} if found else {}
 
 
 PANEL = Frame(width=340, height=190, left=52, right=12, top=10, bottom=42)
@@ -161,8 +171,8 @@ TITLES = {"step": "step", "seconds": "seconds since the start"}
 def curve_panel(over: str) -> Spec:
     """The figure over ``step`` or ``seconds`` that the script fills with an experiment's curves."""
     # One row of each kind, so that the figure can be compiled; the script replaces them.
-    line = {"x": 0.0, "y": 1.0, "side": "this experiment", "run": "", "tip": ""}
-    end = {"x": 0.0, "y": 1.0, "end": "", "tip": ""}
+    line = {"x": 0.0, "y": 1.0, "side": "this experiment", "run": "r", "tip": "t"}
+    end = {"x": 0.0, "y": 1.0, "end": "e", "tip": "t"}
     sides = {"compared with": "discard", "this experiment": "keep"}
     layers = _line_layers([line], [end], sides, TITLES[over], (0.0, 1.0), (0.0, 1.0, False))
     return {**_still(PANEL), "layer": layers}
@@ -201,7 +211,9 @@ def _line_layers(
     }
     colours = {"domain": [*sides], "range": [LIGHT[role] for role in sides.values()]}
     colour = {"field": "side", "type": "nominal", "scale": colours, "legend": legend}
-    lines = {"x": x, "y": y, "color": colour, "detail": {"field": "run", "type": "nominal"}}
+    lines = {"x": x, "y": y, "color": colour}
+    if "run" in rows[0]:
+        lines["detail"] = {"field": "run", "type": "nominal"}
     cross = {"type": "point", "shape": "cross", "angle": 45, "size": 70, "filled": True}
     return [
         mark_layer(rows, {"type": "line", "strokeWidth": 1.6, "clip": True}, lines),
@@ -209,8 +221,7 @@ def _line_layers(
     ]
 
 
-OVERVIEW_WIDE = Frame(width=410, height=250, left=56, right=12, top=58, legend_columns=2)
-OVERVIEW_NARROW = Frame(width=284, height=210, left=52, right=12, top=76, legend_columns=1)
+OVERVIEW = Frame(width=390, height=240, left=56, right=12, top=98)
 SHOWN = 3
 """Kept changes between baseline and champion that are drawn: their lines lie close together."""
 
@@ -232,7 +243,7 @@ def _overview(facts: Facts) -> list[_Curve]:
 
 
 def _label(e: Facts) -> str:
-    return shorten(f"#{e['number']} {e['description'] or ''}".rstrip(), 34)
+    return shorten(f"#{e['number']} {e['description'] or ''}".rstrip(), 44)
 
 
 def overview_figure(facts: Facts, frame: Frame, over: str) -> Spec | None:
@@ -251,9 +262,8 @@ def overview_figure(facts: Facts, frame: Frame, over: str) -> Spec | None:
     for curve in curves:
         points = curve.points(over)
         tip = f"{curve.label}\n{points[-1][1]:.4g} at the end"
-        rows += [
-            {"x": x, "y": y, "side": curve.label, "run": curve.key, "tip": tip} for x, y in points
-        ]
+        rows += [{"x": x, "y": y, "side": curve.label} for x, y in points]
+        rows[-len(points)]["tip"] = tip  # that of a line is its first point's
         if curve.columns["ended"]:
             ends.append(
                 {"x": points[-1][0], "y": points[-1][1], "tip": f"{tip}, {curve.columns['ended']}"}
@@ -262,23 +272,19 @@ def overview_figure(facts: Facts, frame: Frame, over: str) -> Spec | None:
     legend = {
         "title": None,
         "orient": "none",
-        "legendX": 0,
-        "legendY": -12 - 15 * math.ceil(len(curves) / frame.legend_columns),
-        "direction": "horizontal",
-        "columns": frame.legend_columns,
+        "legendX": -40,
+        "legendY": -12 - 15 * len(curves),
         "symbolType": "stroke",
         "symbolStrokeWidth": 2,
-        "columnPadding": 14,
         "rowPadding": 2,
-        "labelLimit": frame.width // frame.legend_columns - 40,
+        "labelLimit": 280,
     }
     layers = _line_layers(rows, ends, sides, TITLES[over], (0.0, last), _axis(curves), legend)
     return {**_still(frame), "layer": [each for each in layers if each["data"]["values"]]}
 
 
 FIGURES: FigureTable = {
-    f"curves_{over}": (partial(overview_figure, over=over), OVERVIEW_WIDE, OVERVIEW_NARROW)
-    for over in TITLES
+    f"curves_{over}": (partial(overview_figure, over=over), OVERVIEW) for over in TITLES
 }
 
 SMALL = (220, 64)
@@ -295,13 +301,14 @@ def small_picture(shown: Mapping[str, Any], number: int) -> list[tuple[str, str]
     low, high, log = found["axis"]
     scaled = math.log if log else float
     low, high = scaled(low), scaled(high)
-    runs = [("discard", key) for key in found["with"][:1]]
-    runs += [("keep", key) for key in found["own"][:1]]
-    last = max(shown["runs"][key]["step"][-1] for _, key in runs) or 1
+    runs = [("discard", place) for place in found["with"][:1]]
+    runs += [("keep", place) for place in found["own"][:1]]
+    curves = [(role, shown["runs"][place]) for role, place in runs]
+    known = [(role, shown["steps"][one["step"]], one["loss"]) for role, one in curves]
+    last = max(steps[-1] for _, steps, _ in known) or 1
     lines = []
-    for role, key in runs:
-        columns = shown["runs"][key]
-        pairs = [*zip(columns["step"], columns["loss"], strict=True)]
+    for role, steps, losses in known:
+        pairs = [*zip(steps, losses, strict=True)]
         places = {round(i * (len(pairs) - 1) / (SMALL_POINTS - 1)) for i in range(SMALL_POINTS)}
         points = []
         for step, loss in (pairs[place] for place in sorted(places)):

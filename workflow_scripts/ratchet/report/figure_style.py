@@ -275,8 +275,8 @@ class Frame(Frozen):
     title: bool = False
 
 
-FigureTable = Mapping[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]]
-"""Figures of a page, each with its frames for wide and for narrow windows."""
+FigureTable = Mapping[str, tuple[Callable[[Facts, Frame], Spec | None], *tuple[Frame, ...]]]
+"""Figures of a page, each with its frames for wide and for narrow windows, or one for both."""
 
 
 def base_spec(frame: Frame) -> Spec:

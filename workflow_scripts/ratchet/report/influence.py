@@ -7,6 +7,7 @@ parallel coordinates the settings as a whole.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil, log
@@ -35,6 +36,9 @@ from ratchet.report.inputs import Facts, SessionRecords
 
 AXES = 7
 """Constants that parallel coordinates show beside the metric, and whose values facts have."""
+
+LINES = 120
+"""Settings that parallel coordinates show."""
 
 SLICES = 4
 """Constants, the leading ones, of which a slice is drawn."""
@@ -153,14 +157,16 @@ class _Constants:
         return self.rows[place]["log"] and all(each["at"][place] > 0 for each in self.settings)
 
 
+TICKS = 6
+"""Values of a constant that are named on its axis one by one."""
+
 SLICE_CLASSES = (
     ("tried", "circle", "discard", 34),
     ("off the scale", "triangle-up", "discard", 50),
     ("kept", "circle", "keep", 70),
     ("incumbent", "diamond", "champion", 110),
 )
-SLICE_WIDE = Frame(width=400, height=190, left=66, right=16, top=30, bottom=42)
-SLICE_NARROW = Frame(width=276, height=180, left=62, right=14, top=46, legend_columns=2)
+SLICE = Frame(width=390, height=190, left=66, right=16, top=30, bottom=42)
 
 
 def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:
@@ -180,7 +186,7 @@ def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:
         "x": _constant_axis(found, place, rows, frame),
         "y": value_axis("y", y, _metric(facts, frame)),
     }
-    point = {**scales, **class_encodings(SLICE_CLASSES, rows, frame.legend_columns, 14)}
+    point = {**scales, **class_encodings(SLICE_CLASSES, rows, frame, 14)}
     layers = [
         _noise_band(facts, scales, y),
         mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, point),
@@ -241,6 +247,13 @@ def _constant_axis(found: _Constants, place: int, rows: Sequence[Row], frame: Fr
         pad = (high - low) * 0.06 or abs(low) / 10 or 0.5
         scale = {"domain": [low - pad, high + pad]}
         axis = {**tick_axis(title, low, high), "tickCount": 5}
+    seen = sorted({row["x"] for row in rows})
+    if not levels and len(seen) <= TICKS:
+        # A size that is doubled is read by its values.
+        apart = log if found.logarithmic(place) else float
+        width = apart(high) - apart(low)
+        if all(apart(b) - apart(a) >= width / TICKS for a, b in itertools.pairwise(seen)):
+            axis["values"] = seen
     scale = {**scale, "nice": False, "zero": False}
     return {"field": "x", "type": "quantitative", "scale": scale, "axis": {**axis, "grid": False}}
 
@@ -259,10 +272,12 @@ def _noise_band(facts: Facts, scales: Spec, y: Range) -> Spec:
 
 
 PARALLEL_CLASSES = (
-    ("others", "discard", 1.0),
-    ("best third", "keep", 1.3),
-    ("incumbent", "champion", 2.6),
+    ("others", "discard", (1.0, 0.45)),
+    ("best third", "keep", (1.4, 0.8)),
+    ("incumbent", "champion", (3.0, 1.0)),
 )
+"""Name, colour, and width and opacity of the lines, in drawing order."""
+
 PARALLEL_WIDE = Frame(width=880, height=260, left=60, right=66, top=66, bottom=26, labels=AXES)
 PARALLEL_NARROW = Frame(width=262, height=240, left=46, right=48, top=66, bottom=26, labels=2)
 
@@ -289,26 +304,27 @@ def parallel_figure(facts: Facts, frame: Frame) -> Spec | None:
         "scale": {"domain": [0, 1], "nice": False, "zero": False},
         "axis": None,
     }
-    names, roles, widths = zip(*PARALLEL_CLASSES, strict=True)
-    legend: Spec = {
+    colours = {name: LIGHT[role] for name, role, _ in PARALLEL_CLASSES}
+    legend = {
         "title": None, "orient": "none", "legendX": 0, "legendY": -60, "direction": "horizontal",
-        "symbolType": "stroke", "symbolStrokeWidth": 2, "columnPadding": 14,
+        "symbolType": "stroke", "symbolStrokeWidth": 2, "symbolOpacity": 1, "columnPadding": 14,
     }  # fmt: skip
     colour = {
         "field": "class",
         "type": "nominal",
-        "scale": {"domain": list(names), "range": [LIGHT[role] for role in roles]},
+        "scale": {"domain": [*colours], "range": [*colours.values()]},
         "legend": legend,
     }
-    wide: Spec = {"field": "class", "type": "nominal", "legend": None}
-    wide["scale"] = {"domain": list(names), "range": list(widths)}
     rules = [{"x": place, "y": 0.0, "y2": 1.0} for place in range(count + 1)]
     detail = {"field": "number", "type": "nominal"}
     layers = [
-        mark_layer(
-            lines,
-            {"type": "line", "opacity": 0.6, "strokeJoin": "round"},
-            {"x": x, "y": y, "color": colour, "strokeWidth": wide, "detail": detail},
+        *(
+            mark_layer(
+                [row for row in lines if row["class"] == name],
+                {"type": "line", "opacity": opacity, "strokeWidth": width, "strokeJoin": "round"},
+                {"x": x, "y": y, "color": colour, "detail": detail},
+            )
+            for name, _, (width, opacity) in PARALLEL_CLASSES
         ),
         mark_layer(
             rules,
@@ -317,6 +333,7 @@ def parallel_figure(facts: Facts, frame: Frame) -> Spec | None:
         ),
         *_axis_words(axes, frame, {"x": x, "y": y}),
     ]
+    layers = [each for each in layers if each["data"]["values"]]
     return {**base_spec(frame), "usermeta": {"zoom": False}, "layer": layers}
 
 
@@ -357,26 +374,25 @@ def _log_share(value: float, low: float, high: float) -> float:
 
 
 def _lines(found: _Constants, axes: Sequence[_Axis]) -> Iterator[Row]:
-    """Points of the lines: others first, the best third over them, the incumbent last."""
+    """Points of the lines with their class."""
     last = axes[-1].shares
     ordered = sorted(range(len(last)), key=lambda i: -last[i])
     best = set(ordered[: ceil(found.best_part * len(last))])
     number = found.best
-    for i in sorted(range(len(last)), key=lambda i: (_is(found, i, number), i in best)):
+    # Of many lines, evenly chosen ones by rank: more would hide each other.
+    shown = ordered[:: ceil(len(ordered) / LINES)]
+    shown += [i for i in ordered if _is(found, i, number) and i not in shown]
+    for i in shown:
         setting = found.settings[i]
         kind = "incumbent" if _is(found, i, number) else "best third" if i in best else "others"
-        shown = [
+        words = [
             f"{row['name']} = {value}" for row, value in zip(found.rows, setting["at"], strict=True)
         ]
-        tip = "\n".join(shown if setting["number"] else ["baseline", *shown])
+        tip = "\n".join(words if setting["number"] else ["baseline", *words])
         for place, axis in enumerate(axes):
-            yield {
-                "number": setting["number"],
-                "x": place,
-                "y": round(axis.shares[i], 4),
-                "class": kind,
-                "tip": tip,
-            }
+            at = {"number": setting["number"], "x": place, "y": round(axis.shares[i], 3)}
+            # The tip of a line is its first point's.
+            yield {**at, "class": kind, **({} if place else {"tip": tip})}
 
 
 def _is(found: _Constants, i: int, number: int | None) -> bool:
@@ -412,9 +428,6 @@ def _axis_words(
 
 
 FIGURES: FigureTable = {
-    **{
-        f"slice_{place}": (partial(slice_figure, place=place), SLICE_WIDE, SLICE_NARROW)
-        for place in range(SLICES)
-    },
+    **{f"slice_{place}": (partial(slice_figure, place=place), SLICE) for place in range(SLICES)},
     "parallel": (parallel_figure, PARALLEL_WIDE, PARALLEL_NARROW),
 }

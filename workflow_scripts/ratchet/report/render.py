@@ -452,6 +452,9 @@ NAMED, NAMED_CRASHES = 40, 20
 FOLDED = 12
 """Experiments that were tried on one code and are listed without being asked for."""
 
+CODES = 10
+"""Kept changes, the last ones, that are shown without being asked for."""
+
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
 # What long texts share, where a page is too large: a diff says what was tried, a log only
@@ -629,6 +632,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         slices=[name for name in influence.FIGURES if stills.get(name)],
         numbered={e["number"]: e for e in facts["experiments"]},
         folded=FOLDED,
+        codes=CODES,
         widest=_widest_gain(facts),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},

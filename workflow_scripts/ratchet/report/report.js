@@ -38,7 +38,7 @@
   function draw(holder) {
     const known = plots[holder.dataset.plot];
     const room = holder.parentElement.clientWidth;
-    if (!room) return null;
+    if (!room || !holder.checkVisibility()) return null;  // until it is unfolded
     const style = getComputedStyle(holder.parentElement);
     const width = room - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const plot = width < NARROW && known[1] ? known[1] : known[0];
@@ -116,17 +116,17 @@
 
   // Curves of one experiment over those of the code that it was built on, and their axes.
   function fillCurves(spec, holder) {
-    const { runs, of } = plots.curves;
+    const { runs, steps, of } = plots.curves;
     const { own, with: others, name, axis } = of[holder.dataset.experiment];
-    const over = holder.dataset.plot.slice("curve_".length);
+    const sides = [["compared with", others, name], ["this experiment", own, `#${holder.dataset.experiment}`]];
     const rows = [], ends = [];
-    for (const [side, keys] of [["compared with", others], ["this experiment", own]])
-      for (const key of keys) {
-        const { loss, ended, [over]: at } = runs[key];
+    for (const [side, places, who] of sides)
+      for (const run of places) {
+        const { step, seconds, loss, ended } = runs[run];
+        const at = holder.dataset.plot === "curve_step" ? steps[step] : seconds;
         if (!at) continue;
-        const who = side === "compared with" ? name : `#${holder.dataset.experiment}`;
         const tip = `${who}: ${loss.at(-1)} at the end${ended ? `, ${ended.replace("_", " ")}` : ""}`;
-        at.forEach((x, i) => rows.push({ x, y: loss[i], side, run: key, tip }));
+        rows.push(...at.map((x, i) => ({ x, y: loss[i], side, run, tip })));
         if (ended) ends.push({ x: at.at(-1), y: loss.at(-1), end: ended, tip });
       }
     for (const data of spec.data)
