@@ -452,8 +452,11 @@ NAMED, NAMED_CRASHES = 40, 20
 FOLDED = 12
 """Experiments that were tried on one code and are listed without being asked for."""
 
+OPENED = 6
+"""Codes of a line that is shown without being asked for."""
+
 CODES = 10
-"""Kept changes, the last ones, that are shown without being asked for."""
+"""The last kept changes of a line, before which it is folded once more."""
 
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
@@ -633,6 +636,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         numbered={e["number"]: e for e in facts["experiments"]},
         folded=FOLDED,
         codes=CODES,
+        opened=OPENED,
         widest=_widest_gain(facts),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},

@@ -38,7 +38,6 @@
   function draw(holder) {
     const known = plots[holder.dataset.plot];
     const room = holder.parentElement.clientWidth;
-    if (!room || !holder.checkVisibility()) return null;  // until it is unfolded
     const style = getComputedStyle(holder.parentElement);
     const width = room - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const plot = width < NARROW && known[1] ? known[1] : known[0];
