@@ -129,7 +129,18 @@ def test_the_report_tells_each_proposers_record(together: Box) -> None:
     assert facts["constants"]["points"] >= LEAST_POINTS
     rows = {row["name"]: row for row in facts["constants"]["rows"]}
     assert {"RATE", "WIDTH", "DECAY"} <= set(rows)
+    assert all(row["low"] <= row["importance"] <= row["high"] for row in rows.values())
+    settings = {each["number"]: each for each in facts["constants"]["settings"]}
+    assert len(settings) == facts["constants"]["points"]
     points = [e for e in facts["experiments"] if e["moves"]]
+    for e in points:
+        at = dict(zip(facts["constants"]["axes"], settings[e["number"]]["at"], strict=True))
+        moved = {move["name"]: move["after"] for move in e["moves"] if move["name"] in at}
+        assert {name: float(value) for name, value in moved.items()}.items() <= at.items()
+    lineage = facts["lineage"]
+    assert [code["number"] for code in lineage[1:]] == [
+        e["number"] for e in facts["experiments"] if e["status"] == "keep"
+    ]
     assert points and {e["proposer"] for e in points} == {"tpe"}
     for e in points:
         for move in e["moves"]:

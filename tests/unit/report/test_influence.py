@@ -7,7 +7,6 @@ from helpers.pages import check_inert, undraw, without_scripts
 from ratchet.base.structs import replace
 from ratchet.records.records import Contribution, Standing
 from ratchet.report.facts import build_facts
-from ratchet.report.figure_style import robust_range
 from ratchet.report.influence import (
     LINES,
     PARALLEL_NARROW,
@@ -104,9 +103,11 @@ def test_a_slice_has_every_setting_where_its_constant_stood(facts):
     assert all(row["x"] == at[row["number"] or 0] for row in found)
     incumbent = [row for row in found if row["class"] == "incumbent"]
     assert [row["number"] for row in incumbent] == [facts["best"]["number"]]
-    y = robust_range([s["value"] for s in settings], [])
-    shown = [row for row in found if row["class"] != "off the scale"]
-    assert shown and min(row["y"] for row in shown) >= y.low
+    values = {each["number"]: each["value"] for each in settings}
+    for row in found:
+        value = values[row["number"] or 0]
+        assert row["y"] < value if row["class"] == "further up" else row["y"] == value
+    assert {"tried", "kept", "further up"} < {row["class"] for row in found}
     sizes = slice_figure(facts, SLICE, 1)["layer"][-1]["encoding"]["x"]["axis"]
     assert sizes["values"] == [16, 32, 64]
     choices = slice_figure(facts, SLICE, 2)

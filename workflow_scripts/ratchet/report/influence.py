@@ -27,7 +27,6 @@ from ratchet.report.figure_style import (
     class_encodings,
     haloed_words,
     mark_layer,
-    metric_title,
     robust_range,
     tick_axis,
     value_axis,
@@ -162,7 +161,8 @@ TICKS = 6
 
 SLICE_CLASSES = (
     ("tried", "circle", "discard", 34),
-    ("off the scale", "triangle-up", "discard", 50),
+    ("further up", "triangle-up", "discard", 50),
+    ("further down", "triangle-down", "discard", 50),
     ("kept", "circle", "keep", 70),
     ("incumbent", "diamond", "champion", 110),
 )
@@ -184,7 +184,7 @@ def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:
     rows.sort(key=lambda row: order.index(row["class"]))
     scales = {
         "x": _constant_axis(found, place, rows, frame),
-        "y": value_axis("y", y, _metric(facts, frame)),
+        "y": value_axis("y", y, _metric(facts)),
     }
     point = {**scales, **class_encodings(SLICE_CLASSES, rows, frame, 14)}
     layers = [
@@ -195,9 +195,10 @@ def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:
     return {**base_spec(frame), "usermeta": {"zoom": False}, "layer": layers}
 
 
-def _metric(facts: Facts, frame: Frame) -> str:
-    title = metric_title(facts)
-    return shorten(title, int(frame.height / 6))
+def _metric(facts: Facts) -> str:
+    """Title of the axis of a figure that is not high."""
+    metric = facts["metric"]
+    return f"{shorten(metric['name'], 14)}, {metric['better']} is better"
 
 
 def _class(setting: Facts, found: _Constants) -> str:
@@ -209,7 +210,7 @@ def _class(setting: Facts, found: _Constants) -> str:
 def _slice_row(setting: Facts, place: int, found: _Constants, y: Range) -> Row:
     kind, value = _class(setting, found), setting["value"]
     if not y.low <= value <= y.high:
-        kind = "off the scale"
+        kind = "further up" if value > y.high else "further down"
         value = y.edge(top=value > y.high)
     name = found.rows[place]["name"]
     tip = f"{name} = {setting['at'][place]}"
@@ -246,7 +247,7 @@ def _constant_axis(found: _Constants, place: int, rows: Sequence[Row], frame: Fr
     else:
         pad = (high - low) * 0.06 or abs(low) / 10 or 0.5
         scale = {"domain": [low - pad, high + pad]}
-        axis = {**tick_axis(title, low, high), "tickCount": 5}
+        axis = {**tick_axis(title, low, high), "tickCount": 5, "format": "~g"}
     seen = sorted({row["x"] for row in rows})
     if not levels and len(seen) <= TICKS:
         # A size that is doubled is read by its values.

@@ -452,6 +452,9 @@ NAMED, NAMED_CRASHES = 40, 20
 FOLDED = 12
 """Experiments that were tried on one code and are listed without being asked for."""
 
+CONSTANTS = 10
+"""Constants, the most important ones, that are listed without being asked for."""
+
 OPENED = 6
 """Codes of a line that is shown without being asked for."""
 
@@ -637,6 +640,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         folded=FOLDED,
         codes=CODES,
         opened=OPENED,
+        listed=CONSTANTS,
         widest=_widest_gain(facts),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},
