@@ -32,7 +32,10 @@ from ratchet.report.inputs import Facts, SessionRecords
 POINTS = 8_000
 """Points of all curves of a page together: some 150 KB."""
 
-FEWEST, MOST = 16, 64
+LARGEST = 250
+"""Experiments whose curves a page has at most."""
+
+FEWEST, MOST = 12, 64
 """Points of one curve, by how many curves there are."""
 
 BEGINNING = 0.2
@@ -103,12 +106,9 @@ class _Curve:
         return [] if at is None else [*zip(at, self.columns["loss"], strict=True)]
 
 
-def _curves(facts: Facts, number: int, label: str = "") -> list[_Curve]:
+def _curves(facts: Facts, e: Facts | None, label: str = "") -> list[_Curve]:
     """Curves of the runs of an experiment, or of the baseline."""
-    runs, name = facts["baseline"]["runs"], "baseline"
-    if number:
-        tried = next((e for e in facts["experiments"] if e["number"] == number), None)
-        runs, name = (tried["runs"], f"#{number}") if tried else ([], "")
+    runs, name = (e["runs"], f"#{e['number']}") if e else (facts["baseline"]["runs"], "baseline")
     known = facts["curves"]
     return [_Curve(r["key"], known[r["key"]], name, label) for r in runs if r["key"] in known]
 
@@ -130,7 +130,7 @@ def _axis(curves: Sequence[_Curve]) -> tuple[float, float, bool]:
     return low - pad, high + pad, False
 
 
-def experiment_curves(facts: Facts, drawn: Iterable[Facts]) -> dict[str, Any]:
+def experiment_curves(facts: Facts, drawn: Sequence[Facts]) -> dict[str, Any]:
     """What the page's script draws the curves of these experiments from.
 
     ``runs`` has the curves, and ``steps`` those that many of them share; ``of`` by number of an
@@ -139,20 +139,21 @@ def experiment_curves(facts: Facts, drawn: Iterable[Facts]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     places: dict[str, int] = {}
-    steps: list[list[int]] = []
+    steps: dict[tuple[int, ...], int] = {}
     runs: list[Facts] = []
+    tried = {e["number"]: e for e in facts["experiments"]}
 
     def placed(curves: Iterable[_Curve]) -> list[int]:
         for curve in curves:
             if curve.key not in places:
                 places[curve.key] = len(runs)
-                if curve.columns["step"] not in steps:
-                    steps.append(curve.columns["step"])
-                runs.append({**curve.columns, "step": steps.index(curve.columns["step"])})
+                at = steps.setdefault(tuple(curve.columns["step"]), len(steps))
+                runs.append({**curve.columns, "step": at})
         return [places[curve.key] for curve in curves]
 
-    for e in drawn if facts.get("curves") else ():
-        own, other = _curves(facts, e["number"]), _curves(facts, e["parent"])
+    for e in _chosen(drawn) if facts.get("curves") else ():
+        own = _curves(facts, e)
+        other = _curves(facts, tried.get(e["parent"]))
         if own:
             low, high, log = _axis([*own, *other])
             found[str(e["number"])] = {
@@ -161,7 +162,13 @@ def experiment_curves(facts: Facts, drawn: Iterable[Facts]) -> dict[str, Any]:
                 "name": other[0].name if other else "",
                 "axis": [float(f"{low:.6g}"), float(f"{high:.6g}"), int(log)],
             }
-    return {"runs": runs, "steps": steps, "of": found} if found else {}
+    return {"runs": runs, "steps": [*steps], "of": found} if found else {}
+
+
+def _chosen(drawn: Sequence[Facts]) -> list[Facts]:
+    """Experiments whose curves a page has: of many the kept ones and the last."""
+    ordered = sorted(drawn, key=lambda e: (e["status"] == "keep", e["number"]))
+    return sorted(ordered[-LARGEST:], key=lambda e: int(e["number"]))
 
 
 PANEL = Frame(width=340, height=190, left=52, right=12, top=10, bottom=42)
@@ -233,13 +240,13 @@ def _overview(facts: Facts) -> list[_Curve]:
     """One curve each of the baseline, of the kept changes that gained most, and of the best."""
     best = (facts["best"] or {}).get("number") or 0
     kept = [e for e in facts["experiments"] if e["status"] == "keep" and e["number"] != best]
-    kept = [e for e in kept if _curves(facts, e["number"])]
+    kept = [e for e in kept if _curves(facts, e)]
     most = sorted(kept, key=lambda e: (-(e["gain"] or 0.0), e["number"]))[:SHOWN]
-    found = _curves(facts, 0, "baseline")[:1]
+    found = _curves(facts, None, "baseline")[:1]
     for e in sorted(most, key=lambda e: e["number"]):
-        found += _curves(facts, e["number"], _label(e))[:1]
+        found += _curves(facts, e, _label(e))[:1]
     last = next((e for e in facts["experiments"] if e["number"] == best), None)
-    return found + (_curves(facts, best, f"best: {_label(last)}")[:1] if last else [])
+    return found + (_curves(facts, last, f"best: {_label(last)}")[:1] if last else [])
 
 
 def _label(e: Facts) -> str:

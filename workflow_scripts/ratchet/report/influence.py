@@ -36,6 +36,10 @@ from ratchet.report.inputs import Facts, SessionRecords
 AXES = 7
 """Constants that parallel coordinates show beside the metric, and whose values facts have."""
 
+POINTS = 100
+"""Settings of each kind, kept and not, that a slice shows: the last kept ones, and evenly
+chosen ones of the others."""
+
 LINES = 120
 """Settings that parallel coordinates show."""
 
@@ -179,7 +183,10 @@ def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:
     values = [each["value"] for each in found.settings]
     kept = [each["value"] for each in found.settings if _class(each, found) != "tried"]
     y = robust_range(values, [*kept, median(values)])
-    rows = [_slice_row(each, place, found, y) for each in found.settings]
+    tried = [each for each in found.settings if _class(each, found) == "tried"]
+    some = [*tried[:: ceil(len(tried) / POINTS) or 1]]
+    some += [each for each in found.settings if _class(each, found) != "tried"][-POINTS:]
+    rows = [_slice_row(each, place, found, y) for each in some]
     order = [name for name, *_ in SLICE_CLASSES]
     rows.sort(key=lambda row: order.index(row["class"]))
     scales = {

@@ -524,16 +524,16 @@ def _fitting_page(facts: Facts, shown: Facts, most: int | None) -> str:
     tried = len(shown["experiments"])
     judged = [e for e in shown["drawn"]["experiments"] if e["verdict"] is not None]
     tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
-    more = _curve_plots(facts, shown["experiments"])
+    found = curves.experiment_curves(facts, shown["experiments"])
+    more = _curve_plots(found)
     drawn = draw_figures(FIGURES, shown["drawn"], tips, narrow=tried <= MANY, more=more)
-    page = _page(facts, shown, [], drawn)
+    page = _page(facts, shown, [], drawn, found)
     excess = len(page.encode()) - min(page_limit(tried), most or math.inf)
-    return page if excess <= 0 else _page(facts, *fit_texts(shown, int(excess)), drawn)
+    return page if excess <= 0 else _page(facts, *fit_texts(shown, int(excess)), drawn, found)
 
 
-def _curve_plots(facts: Facts, tried: Sequence[Facts]) -> dict[str, Any]:
-    """Curves of these experiments, and the figures that the script draws them with."""
-    shown = curves.experiment_curves(facts, tried)
+def _curve_plots(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Curves of experiments, and the figures that the script draws them with."""
     if not shown:
         return {}
     plots = {
@@ -607,10 +607,15 @@ def page_limit(experiments: int) -> int:
     return SMALL_PAGE + PER_EXPERIMENT * max(0, experiments - SMALL_SESSION)
 
 
-def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Markup]) -> str:
+def _page(
+    facts: Facts,
+    shown: Facts,
+    notes: list[str],
+    drawn: tuple[Stills, Markup],
+    found: Mapping[str, Any],
+) -> str:
     stills, plots = drawn
     decimals, chosen = facts["metric"]["decimals"], experiment_columns(facts)
-    shown_curves = curves.experiment_curves(facts, shown["experiments"])
     filters: dict[str, Callable[..., Any]] = {
         "duration": format_duration,
         "words": lambda value: str(value).replace("_", " "),
@@ -622,7 +627,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         "cells": lambda e: column_cells(e, decimals, chosen),
         "seek": lambda number, known: known.get(number),
         "stubs": _stub_counts,
-        "pictured": lambda e: curves.small_picture(shown_curves, e["number"]),
+        "pictured": lambda e: curves.small_picture(found, e["number"]),
     }
     return fill_page(
         "report.html",
@@ -640,6 +645,8 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         folded=FOLDED,
         codes=CODES,
         opened=OPENED,
+        compared=found.get("of", {}),
+        pictured=len(shown["experiments"]) <= MANY,
         listed=CONSTANTS,
         widest=_widest_gain(facts),
         columns=chosen,

@@ -138,6 +138,13 @@
     if (!rows.length) holder.hidden = true;
   }
 
+  function panel(number, over) {
+    const holder = make("div", { className: "live" });
+    const label = `Training loss at equal ${over === "step" ? "steps" : over}`;
+    Object.assign(holder.dataset, { plot: `curve_${over}`, experiment: number, label });
+    return holder;
+  }
+
   const holders = all("[data-plot]").filter((holder) => plots[holder.dataset.plot]?.length);
   const folded = (holder) => holder.closest("details:not([open])");
   holders.forEach((holder, place) => setTimeout(() => folded(holder) || draw(holder), 10 * place));
@@ -282,7 +289,8 @@
     });
     press.className = "press";
     found.prepend(press);
-    all(".spark", found).forEach((picture) => picture.remove());
+    for (const place of all(".curves", found))
+      place.replaceChildren(...["step", "seconds"].map((over) => make("div", {}, panel(number, over))));
     return found;
   }
 
