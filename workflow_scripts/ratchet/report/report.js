@@ -146,12 +146,12 @@
   }
 
   const holders = all("[data-plot]").filter((holder) => plots[holder.dataset.plot]?.length);
-  const folded = (holder) => holder.closest("details:not([open])");
-  holders.forEach((holder, place) => setTimeout(() => folded(holder) || draw(holder), 10 * place));
+  const away = (holder) => holder.closest("details:not([open])");
+  holders.forEach((holder, place) => setTimeout(() => away(holder) || draw(holder), 10 * place));
   // What is folded away has no width to be drawn to until it is opened.
   document.addEventListener("toggle", ({ target }) => {
     for (const holder of all("[data-plot]", target))
-      if (!folded(holder) && !holder.drawn) draw(holder);
+      if (!away(holder) && !holder.drawn) draw(holder);
   }, true);
   let resizing;
   window.addEventListener("resize", () => {
