@@ -116,6 +116,10 @@ def test_runs_of_an_experiment_wait_for_its_verdict(session: Session, box: Box) 
     assert {run.config["number"] for run in waiting} == {3}
     assert {run.id for run in session_runs(session, over=True)} == {run.id for run in every}
     assert [run.id for run in session_runs(session, early, over=True)] == [r.id for r in waiting]
+    # Those that decide about no experiment wait for nothing, known or not.
+    (box.session / "rounds/0001/steer.json").unlink()
+    kinds = {(run.kind, run.config["number"] > 0) for run in session_runs(session)}
+    assert kinds == {("search", False), ("confirm", False), ("confirm", True)}
 
 
 def test_what_fails_is_sent_later_and_said_once(session: Session, box: Box) -> None:

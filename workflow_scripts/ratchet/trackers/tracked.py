@@ -139,8 +139,9 @@ def session_runs(
     constants = dict[str, dict[str, Any]]()
     for key, event in left.items():
         trial = trials.get(event.get("number", 0))
-        ruling = trial.ruling if trial and event.get("role") in (Role.SEARCH, Role.GUARD) else None
-        if event.get("number") and (trial is None or trial.ruling is None) and not over:
+        tries = event.get("role") in (Role.SEARCH, Role.GUARD)
+        ruling = trial.ruling if trial is not None and tries else None
+        if tries and event.get("number") and ruling is None and not over:
             continue
         record = store.lookup(key)
         if record is not None:
@@ -186,6 +187,7 @@ def _settings(session: Session, event: Mapping[str, Any], trial: Trial | None) -
         "budget_steps": budget["steps"],
         "timeout_seconds": budget["timeout_seconds"],
         "device": session.task.device,
+        "hardware": dict(manifest.hardware),
     }
     if trial is not None:
         found["commit"] = trial.commit

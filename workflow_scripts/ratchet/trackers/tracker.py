@@ -46,7 +46,7 @@ PACKAGES = {"trackio": "trackio", "wandb": "wandb", "mlflow": "mlflow-skinny"}
 
 TRACKIO_REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 _LOCAL: Mapping[str, Callable[[str], Mapping[str, str]]] = {
-    "trackio": lambda folder: {"TRACKIO_DIR": folder, **dict.fromkeys(TRACKIO_REMOTE, "")},
+    "trackio": lambda folder: {"TRACKIO_DIR": folder},
     "wandb": lambda folder: {"WANDB_DIR": folder, "WANDB_MODE": "offline"},
     "mlflow": lambda folder: {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
 }
@@ -89,6 +89,8 @@ def require_tracker(name: str) -> None:
 def keep_in(name: str, folder: Path) -> None:
     """Have a tracker write into a folder alone; to be called before anything is sent."""
     folder.mkdir(parents=True)
+    for variable in TRACKIO_REMOTE:
+        os.environ.pop(variable, None)
     os.environ.update(_LOCAL[name](str(folder.resolve())))
 
 
@@ -281,12 +283,12 @@ def _carry_out(order: Mapping[str, Any]) -> None:
 
     config, root = Config(**order["config"]), Path(order["root"])
     journal = Journal(SessionPaths(config.session, root).events)
-    session = Session.open(config, root, Path(order["harness"]), journal)
     for name in config.trackers:
         try:
+            session = Session.open(config, root, Path(order["harness"]), journal)
             sync_session(session, name, over=order["last"])
             reason = ""
-        except Exception as error:  # whatever the package raises
+        except Exception as error:  # also whatever a package raises
             traceback.print_exc()
             reason = shorten(one_line(f"{type(error).__name__}: {error}"), REASON_CHARACTERS)
         note_outcome(journal, name, reason)
