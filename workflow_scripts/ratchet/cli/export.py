@@ -27,7 +27,7 @@ from typing import Any
 from ratchet.base.io import lock_file
 from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.base.terminal import signs_of_life
-from ratchet.base.text import one_line, plural
+from ratchet.base.text import one_line, plural, shorten
 from ratchet.cli.main import (
     CommandParser,
     OutputError,
@@ -347,7 +347,9 @@ def _track(options: argparse.Namespace) -> int:
     except OSError as error:
         raise OutputError(f"--to {name}: {error}") from None
     except Exception as error:  # whatever the package raises
-        raise OutputError(f"--to {name}: {type(error).__name__}: {one_line(str(error))}") from None
+        raise OutputError(
+            f"--to {name}: {type(error).__name__}: {shorten(one_line(str(error)), 300)}"
+        ) from None
     if sheet is not None:
         _tell_notes(sheet, sheet.problems)
     tell(NAME, f"sent {plural(sent, 'run')} to {name}")

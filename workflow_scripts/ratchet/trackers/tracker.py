@@ -51,8 +51,8 @@ _LOCAL: Mapping[str, Callable[[str], Mapping[str, str]]] = {
     "mlflow": lambda folder: {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
 }
 
-RUN_SECONDS = 120.0
-"""A run that was not sent after so long is given up for now."""
+RUN_SECONDS = 45.0
+"""A run that was not sent after so long is given up for now; less than the report waits."""
 
 LINGER_SECONDS = 20.0
 LOOK_SECONDS = 0.2
@@ -101,7 +101,8 @@ def tracker_module(name: str) -> Any:
 
 def send_runs(name: str, project: str, group: str, runs: Sequence[TrackedRun]) -> Iterator[str]:
     """Send runs to a tracker; gives the id of each when it is there."""
-    tracker: Tracker = tracker_module(name).Tracker(project, group)
+    with _in_time(RUN_SECONDS):
+        tracker: Tracker = tracker_module(name).Tracker(project, group)
     try:
         for run in runs:
             with _in_time(RUN_SECONDS):
