@@ -49,7 +49,7 @@ def test_a_log_becomes_a_page_that_promises_nothing(tmp_path: Path, capsys: Caps
     links = [link[1:] for link in found.values("href")]
     assert not set(MISSING.split()) & {*found.values("id"), *links}
     assert "by the judge's estimate, not confirmed" in out.replace("\n", " ")
-    assert "the best kept measurement, 0.99000, was selected and flatters" in out
+    assert "the best kept measurement, 0.9900, was selected and flatters" in out
     assert out.splitlines()[-1] == str(tmp_path / "page.html")
     assert "assumed: line 3 is read as further runs of the incumbent" in err
     assert hashlib.sha256(text.encode()).hexdigest() in page
