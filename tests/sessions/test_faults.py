@@ -160,10 +160,19 @@ MISBEHAVIOUR = {
     "tamper": ("tampered", "prepare.py"),
     "suicide": ("crash", "SIGTERM"),
 }
+DIVERGE = """
+if BEHAVIOUR == "diverge":
+    loss += 3
+    for step in range(9):
+        print(f"step {step}: loss {1 + step}.5")
+"""
 VERDICTS = {"ok": {"DISCARD", "MARGINAL", "KEEP", "STRONG_KEEP"}, "tampered": {"TAMPERED"}}
 
 
 def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -> None:
+    script = box.path / "tasks" / "fake" / "train.py"
+    last = 'if BEHAVIOUR == "nan"'
+    script.write_text(script.read_text().replace(last, DIVERGE + last))
     behaviour = constant("BEHAVIOUR", *MISBEHAVIOUR)
     declare(box, {**behaviour, "category": "other"}, constant("WIDTH", 4))
     # Under isolation the fixed file is read-only, and the cheat a crash.
@@ -192,4 +201,5 @@ def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -
     assert max(log.stat().st_size for log in logs) < 1.1 * 2**20
     page = (box.session / "report.html").read_text()
     assert "RuntimeError: boom" in page
+    assert page.count("<small>diverged</small>") == 2
     assert "TAMPERED" in page

@@ -105,8 +105,8 @@ MOST_PROBLEMS = 50
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of second_look "
-    "proposer expected_effect outcome seconds wall_seconds machine log_tail delta_low delta_high "
-    "contribution verdict called role survives"
+    "proposer expected_effect outcome diverged seconds wall_seconds machine log_tail delta_low "
+    "delta_high contribution verdict called role survives"
 )
 
 

@@ -40,10 +40,6 @@ loss = numbers / 6 + (math.log(RATE / 0.8)) ** 2 * 0.1 + DECAY - 0.1 * math.log(
 loss = loss * shape + noise
 if BEHAVIOUR == "nan":
     loss = math.nan
-if BEHAVIOUR == "diverge":
-    loss += 3
-    for step in range(9):
-        print(f"step {step}: loss {1 + step}.5")
 print("---")
 print(f"val_loss:         {loss:.6f}")
 print("training_seconds: 0.05")
