@@ -54,7 +54,8 @@ LINES = {
     ),
     "json": ('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": NaN}\n', [(1, 2.0), (2, math.nan)]),
     "HF Trainer": (
-        "{'loss': 2.3, 'epoch': 0.1}\n{'eval_loss': 2.0}\n{'loss': 2.1, 'epoch': 0.2}\n",
+        "{'loss': 2.3, 'epoch': 0.1}\n{'eval_loss': 2.0}\n{'loss': 2.1, 'epoch': 0.2}\n"
+        "{'train_runtime': 9.1, 'train_loss': 2.2, 'epoch': 0.2}\n",
         [(1, 2.3), (2, 2.1)],
     ),
     "MNIST": (

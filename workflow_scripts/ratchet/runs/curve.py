@@ -171,7 +171,7 @@ def _evenly(many: int, most: int) -> Iterator[int]:
 def _by_words(given: tuple[int, str]) -> _Line | None:
     place, text = given[0], given[1].lower()
     loss = _loss(text)
-    if loss is None:
+    if loss is None or "train_runtime" in text:  # HF Trainer's mean of the whole run
         return None
     counter, step = _count(text)
     tokens = each = None
