@@ -126,7 +126,7 @@ def test_sessions_without_curves_have_no_section(monkeypatch):
     facts = build_facts(sample.session())
     assert facts["curves"] == {}
     page = render_html(facts)
-    assert 'id="curves"' not in page and 'class="pair curves"' not in page
+    assert 'id="curves"' not in page and 'class="panels curves"' not in page
 
 
 def test_the_page_has_the_curves_once_and_a_small_picture_of_each(facts):
@@ -146,7 +146,7 @@ def test_a_large_session_with_curves_fits_its_page(monkeypatch):
     undraw(monkeypatch)
     facts = build_facts(sample.with_curves(sample.session(400), points=40))
     page = render_html(facts)
-    assert page.count('class="pair curves"') == LARGEST and 'class="spark"' not in page
+    assert page.count('class="panels curves"') == LARGEST and 'class="spark"' not in page
     assert f"the kept changes and the last ones, {LARGEST} in all" in page
     shown = experiment_curves(facts, facts["experiments"])["of"]
     assert {str(e["number"]) for e in facts["experiments"] if e["status"] == "keep"} < set(shown)
