@@ -455,9 +455,6 @@ FOLDED = 12
 CONSTANTS = 10
 """Constants, the most important ones, that are listed without being asked for."""
 
-OPENED = 6
-"""Codes of a line that is shown without being asked for."""
-
 CODES = 10
 """The last kept changes of a line, before which it is folded once more."""
 
@@ -644,7 +641,6 @@ def _page(
         numbered={e["number"]: e for e in facts["experiments"]},
         folded=FOLDED,
         codes=CODES,
-        opened=OPENED,
         compared=found.get("of", {}),
         pictured=len(shown["experiments"]) <= MANY,
         listed=CONSTANTS,
