@@ -75,7 +75,7 @@ def test_tables_for_tools_agree_with_the_records(
     assert f"  {last['wall_seconds']:.1f}  " in wide[-1]
     assert main(["--tsv", *options]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {len(row) for row in table} == {15}
+    assert {len(row) for row in table} == {16}
     assert [row[0] for row in table[1:]] == [str(e["number"]) for e in found["experiments"]]
 
 

@@ -62,6 +62,12 @@ def test_the_page_lies_where_it_is_asked_for(
     assert "that folder is a session's" in capsys.readouterr().err
 
 
+def test_a_session_lists_itself_in_the_page_of_all(finished: Box) -> None:
+    page = (finished.path / "results" / "index.html").read_text()
+    assert 'href="default/report.html"' in page
+    assert "finished" in page and 'http-equiv="refresh"' not in page
+
+
 def test_sessions_with_other_budgets_are_refused(
     copy: Box, options: list[str], capsys: Capsys
 ) -> None:

@@ -167,6 +167,8 @@ def test_a_session_is_found_by_name_by_folder_and_from_below(
         assert len(found.experiments) == len(by_name.experiments)
     with pytest.raises(InputMissingError, match="found none; there are: default; run one:"):
         ratchet.open_session("night", root=certified.path)
+    with pytest.raises(InputMissingError, match="found none; there are: default; run one:"):
+        ratchet.open_session("night")
     with pytest.raises(InputMissingError, match="expected the name of a session, or its folder"):
         ratchet.open_session(below)
 

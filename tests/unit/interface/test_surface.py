@@ -11,13 +11,14 @@ import ratchet
 from helpers import DATA
 from helpers.commands import printed
 from ratchet.base.structs import Frozen
-from ratchet.interface.frames import columns
-from ratchet.interface.sessions import Belief, GainInterval
+from ratchet.interface.frames import Items, Named, Numbered, columns
+from ratchet.interface.sessions import Belief, Curves, GainInterval, Runs, SampledRuns
 from ratchet.proposers.landscape import Constant
 from ratchet.records.records import Contribution
 from ratchet.records.series import CurvePoint, Sample
 
 SURFACE = DATA / "interface.txt"
+COLLECTIONS = (Items, Named, Numbered, Runs, Curves, SampledRuns)
 OTHERS = (Belief, Constant, Contribution, CurvePoint, GainInterval, Sample)
 
 
@@ -27,6 +28,9 @@ def surface() -> Iterator[str]:
         each = getattr(ratchet, name)
         if not inspect.isclass(each):
             yield f"{name}{inspect.signature(each)}"
+    for kind in COLLECTIONS:
+        signature = inspect.signature(kind.frame)
+        yield f"{kind.__name__}.frame{signature}, by {kind.index_column}"
     kinds = [each for name in ratchet.__all__ if inspect.isclass(each := getattr(ratchet, name))]
     for kind in (*kinds, *OTHERS):
         assert issubclass(kind, Frozen)

@@ -72,6 +72,15 @@ def test_the_newest_come_first_and_others_that_ran_have_stopped(tmp_path: Path) 
     assert "stopped" in index_page(tmp_path).read_text()
 
 
+def test_competitors_end_with_their_tournament(tmp_path: Path) -> None:
+    leg = session(tmp_path, "duel.one", [{**started()[0], "task": ""}, *started()[1:]])
+    write_overview(leg, NOW)
+    duel = session(tmp_path, "duel", [*started(), at(900, "evolved", answer="one won")])
+    write_overview(duel, NOW)
+    listed = {row["session"]: row for row in read_rows(tmp_path / "results", "duel")}
+    assert (listed["duel.one"]["state"], listed["duel.one"]["task"]) == ("finished", "fake")
+
+
 def test_a_session_without_a_row_is_named(tmp_path: Path) -> None:
     old = session(tmp_path, "old", started())
     old.report_html.write_text("")

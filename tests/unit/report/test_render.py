@@ -120,7 +120,8 @@ def test_an_experiment_shows_how_it_used_its_machine(records):
     page = render_html(facts)
     check_inert(without_scripts(page))
     assert page.count('<svg class="spark"') == 2, "of the processor and of its memory"
-    assert "GPU 91 %, 300 W, throttled (power cap, hardware thermal slowdown)" in page
+    words = page.replace("\xa0", " ")
+    assert "GPU 91 %, 300 W, throttled (power cap, hardware thermal slowdown)" in words
     assert "<td>Memory, MiB<td>" in page and '<td class="n">256</tr>' in page
     assert "0 to 4 s" in page
     assert all(other["machine"]["samples"] is None for other in facts["experiments"][1:])

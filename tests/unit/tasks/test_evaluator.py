@@ -9,12 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from helpers.candidates import Arena, asking
+from helpers.candidates import TRAIN, Arena, asking
 from ratchet.records.records import Outcome
 
 
 def test_an_honest_run_has_the_evaluators_number(arena: Arena) -> None:
-    attempt = arena.unchanged()
+    attempt = arena.attempt(TRAIN, whole=True)
     found = attempt.record.evaluation
     assert f"{attempt.value:.6f}" == re.search(r"val_bpb: +(\S+)", attempt.log)[1]
     assert found.tokens == 32768
@@ -24,7 +24,7 @@ def test_an_honest_run_has_the_evaluators_number(arena: Arena) -> None:
     assert 0 < found.trained_cpu_seconds <= attempt.record.cpu_seconds
     look = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))\n"
     source = asking(look, "evaluate_bpb(model.predict)")
-    attempt = arena.attempt(source, audit_data={"audit.bin": arena.data["audit.bin"]})
+    attempt = arena.attempt(source, whole=True, audit_data={"audit.bin": arena.data["audit.bin"]})
     audited = attempt.record.evaluation
     assert (attempt.value, audited.audit_tokens) == (found.value, 32768)
     assert audited.audit != audited.value
@@ -53,7 +53,7 @@ def test_by_hand_the_number_is_the_same(arena: Arena, prepare: ModuleType) -> No
     by_hand = prepare.evaluate_bpb(
         lambda x: np.sin(np.arange(256) + x[:, -1:].astype(float)), split
     )
-    assert arena.attempt(source, budget_steps=1).value == by_hand
+    assert arena.attempt(source, budget_steps=1, whole=True).value == by_hand
 
 
 SEND = (

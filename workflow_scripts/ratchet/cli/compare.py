@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ratchet.base.errors import UsageError
-from ratchet.base.terminal import align_columns, cut_line, terminal_width, wrap_text
+from ratchet.base.terminal import align_columns, cut_line, terminal_width, text_width, wrap_text
 from ratchet.base.text import DASH, format_number, one_line, plural
 from ratchet.cli.main import (
     CommandParser,
@@ -46,8 +46,8 @@ from ratchet.report.inputs import Facts
 from ratchet.session import Session
 
 NAME = "ratchet compare"
-_LABEL, _NARROW_LABEL = 18, 12
-"""Characters of a session's name in a table, and in one of broad columns."""
+_LABEL = 20
+"""Columns of a session's name in a table."""
 _COLUMNS = 4
 """Values to be reached in one table of 80 columns."""
 _FINDS = 8
@@ -168,7 +168,7 @@ def comparison_lines(facts: Facts, width: int) -> Iterator[str]:
     yield from (cut_line(line, width) for line in _table(facts, decimals))
     yield ""
     yield "runs and time to reach"
-    yield from (cut_line(line, width) for line in _reach(facts, decimals))
+    yield from (cut_line(line, width) for line in _reach(facts, decimals, width))
     for session, finds in facts["found"].items():
         yield ""
         yield cut_line(f"kept in {session}: {len(finds) or 'nothing'}", width)
@@ -228,7 +228,7 @@ def _table(facts: Facts, decimals: int) -> list[str]:
     return align_columns(rows, left=(0, 2))
 
 
-def _reach(facts: Facts, decimals: int) -> Iterator[str]:
+def _reach(facts: Facts, decimals: int, width: int) -> Iterator[str]:
     """Tables of at most :data:`_COLUMNS` values each, a row for every session."""
     columns: list[tuple[str, Mapping[str, str]]] = []
     for level in facts["levels"]:
@@ -239,13 +239,16 @@ def _reach(facts: Facts, decimals: int) -> Iterator[str]:
         own = facts["own_gain"].items()
         words = {n: reached_words(some[place]["reached"]) if some else "no gain" for n, some in own}
         columns.append((what, words))
+    names = [session["name"] for session in facts["sessions"]]
     for first in range(0, len(columns), _COLUMNS):
         chosen = columns[first : first + _COLUMNS]
-        rows = [("", *(heading for heading, _ in chosen))]
-        for session in facts["sessions"]:
-            told_of = (told[session["name"]] for _, told in chosen)
-            rows.append((cut_line(session["name"], _NARROW_LABEL), *told_of))
-        yield from align_columns(rows, left=range(len(chosen) + 1))
+        rows = [[heading for heading, _ in chosen]]
+        rows += [[told[name] for _, told in chosen] for name in names]
+        lines = align_columns(rows, left=range(len(chosen)))
+        room = max(8, min(_LABEL, width - max(map(text_width, lines)) - 2))
+        labels = align_columns([[cut_line(name, room)] for name in ["", *names]], left=[0])
+        most = max(map(text_width, labels))
+        yield from (f"{label:<{most}}  {line}" for label, line in zip(labels, lines, strict=True))
 
 
 def _others(found: Facts) -> str:

@@ -6,8 +6,9 @@
 
 Nothing is dropped and nothing is invented: a missing value is empty (null in
 JSON), and 0.000000 stands for one in results.tsv alone.  What the format has no
-place for is told on standard error.  trackio, wandb and mlflow get what they do not
-have yet, where their own settings say; with -o all is written into a new folder.
+place for is told on standard error.  trackio, wandb and mlflow get what they do
+not have yet, where their own settings say; with -o all is written into a new
+folder.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """

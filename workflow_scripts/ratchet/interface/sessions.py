@@ -11,6 +11,7 @@ those of the records that the report and the command lines show.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import warnings
@@ -489,11 +490,17 @@ def open_session(
         return _opened(folder.name, folder.parents[1])
     if root is not None:
         return _opened(text, Path(root))
-    here = Path.cwd()
-    started = (
-        p for p in (here, *here.parents) if (p / "results" / text / "manifest.json").is_file()
-    )
-    return _opened(text, next(started, here))
+    return _opened(text, _root_of(text, Path.cwd()))
+
+
+def _root_of(name: str, here: Path) -> Path:
+    """The nearest folder, from here up, that has such a session; else one that has any."""
+    folders = (here, *here.parents)
+    for pattern in (f"results/{glob.escape(name)}/manifest.json", "results/*/manifest.json"):
+        for folder in folders:
+            if next(folder.glob(pattern), None) is not None:
+                return folder
+    return here
 
 
 def _opened(name: str, root: Path) -> Session:

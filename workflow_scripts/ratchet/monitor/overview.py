@@ -116,10 +116,10 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
     """Rows of all sessions in a folder, the newest first.
 
     A folder runs one session at a time, so another one than the ``writer``, or of its
-    tournament, that was running has stopped.  Sessions of older versions have no row; of them
-    the name is told.
+    tournament, that was running has stopped; competitors end with their tournament.  Sessions
+    of older versions have no row; of them the name is told.
     """
-    rows = []
+    rows = list[Row]()
     for manifest in results.glob("*/manifest.json"):
         name = manifest.parent.name
         row = _read_row(SessionPaths(name, results.parent)) or {}
@@ -129,6 +129,14 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
         if row["page"] == "report.html":
             row.setdefault("state", "finished")
         rows.append(row)
+    known = {row["session"]: row for row in rows}
+    for row in rows:
+        tournament = known.get(_family(row["session"]))
+        if tournament is None or tournament is row:
+            continue
+        row |= {name: row.get(name) or tournament.get(name) for name in ("task", "metric")}
+        if row.get("state") == RUNNING and tournament.get("state") in ("finished", "failed"):
+            row["state"] = tournament["state"]
     rows.sort(key=lambda row: row["session"])
     rows.sort(key=lambda row: str(row.get("started") or ""), reverse=True)
     return rows

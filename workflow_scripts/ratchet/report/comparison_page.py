@@ -180,6 +180,13 @@ FIGURES: FigureTable = {
 }
 
 
+def _unsaid(find: Facts) -> list[str]:
+    """Names that a change touches and its description does not have."""
+    said = find["description"].replace("-", " ").replace("_", " ").lower()
+    names: list[str] = find["names"]
+    return [name for name in names if name.replace("-", " ").replace("_", " ").lower() not in said]
+
+
 def render_comparison(facts: Facts, links: Mapping[str, str]) -> str:
     """The whole page; ``links`` are addresses of the sessions' reports, by session."""
     decimals = facts["metric"]["decimals"]
@@ -188,6 +195,7 @@ def render_comparison(facts: Facts, links: Mapping[str, str]) -> str:
         "elsewhere": lambda found: elsewhere_words(found, decimals),
         "reached": reached_words,
         "hours": hours_words,
+        "unsaid": _unsaid,
     }
     return fill_page(
         "compare.html",
