@@ -36,6 +36,7 @@ rule all:
 
 
 onerror:
+    plan.session_stopped(PATHS)
     print(plan.STOPPED_HINT if hooks.was_interrupted() else plan.RESUME_HINT, file=sys.stderr)
 
 
@@ -47,4 +48,5 @@ onstart:
 
 onsuccess:
     seal.finish_workflow(PATHS)
+    plan.session_stopped(PATHS)
     plan.end_unasked(PATHS, CONFIG)

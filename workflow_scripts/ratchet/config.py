@@ -605,7 +605,13 @@ def parse_config(
     check_schema(dict(values), load_yaml(schema_path), where)
     known = known_strategies(schema_path.parent, folder)
     taking_part = choose_strategies(values["strategies"], known, values["session"], where)
-    config = Config(**{**values, "strategy": None, "strategies": taking_part})
+    try:
+        config = Config(**{**values, "strategy": None, "strategies": taking_part})
+    except TypeError as error:  # the schema is another checkout's
+        raise ConfigError(
+            f"{where}: expected the settings of this version of Ratchet, found another's "
+            f"({error}); use the commands of that checkout, or bring both to one version"
+        ) from None
     if values["strategy"] is not None:
         config = config.following(choose_strategies([values["strategy"]], known, "", where)[0])
     _check_together(config, where)

@@ -211,3 +211,24 @@ def test_a_few_points_of_a_curve(
 ) -> None:
     found = curve_parts(printed_curve(text.encode()), steps)
     assert [(round(part, 3), round(loss, 3)) for part, loss in found] == curve
+
+
+def test_a_word_that_is_no_count_of_tokens_is_none() -> None:
+    (point,) = printed_curve(b"step 1 loss: 2.0 tokens: ,.\n")
+    assert (point.loss, point.tokens) == (2.0, None)
+
+
+def test_a_loss_that_no_sum_can_hold_is_infinite() -> None:
+    curve = printed_curve(b"step 1 loss: 2.0\nstep 2 loss: 1.7e308\n")
+    assert [point.loss for point in curve] == [2.0, math.inf]
+    assert divergence(curve)
+
+
+def test_the_loss_of_a_part_does_not_replace_that_of_the_whole() -> None:
+    curve = printed_curve(b"step 1 loss 2\nstep 1 aux_loss 0.01\nstep 2 loss 1.5\n")
+    assert [point.loss for point in curve] == [2.0, 1.5]
+
+
+def test_tokens_of_lines_without_a_step_are_unknown() -> None:
+    curve = printed_curve(b"loss: 2.1 | dt: 310ms | tok/sec: 1,690,000\n" * 3)
+    assert {point.tokens for point in curve} == {None}

@@ -134,7 +134,8 @@ def signs_of_life(name: str, doing: str) -> Iterator[Callable[[str], None]]:
         while not ended.wait(pause):
             pause = QUIET
             line = f"{name}: {state[0]}, {time.monotonic() - begun:.0f} s"
-            print(f"\r{cut_line(line, WIDTH - 1)}\033[K", end="", file=sys.stderr, flush=True)
+            room = min(WIDTH, shutil.get_terminal_size().columns) - 1
+            print(f"\r{cut_line(line, room)}\033[K", end="", file=sys.stderr, flush=True)
         if pause == QUIET:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 

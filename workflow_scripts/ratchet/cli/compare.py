@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from ratchet.base.errors import UsageError
 from ratchet.base.terminal import align_columns, cut_line, terminal_width, text_width, wrap_text
-from ratchet.base.text import DASH, format_number, one_line, plural
+from ratchet.base.text import DASH, format_number, one_line, plural, shorten
 from ratchet.cli.main import (
     CommandParser,
     make_command,
@@ -116,7 +116,7 @@ def session_labels(sessions: Sequence[Session]) -> list[str]:
     return [
         name
         if names.count(name) == 1
-        else f"{session.paths.root.resolve().name or '/'}/{name}#{place}"
+        else f"{shorten(one_line(session.paths.root.resolve().name), 12) or '/'}/{name}#{place}"
         for place, (name, session) in enumerate(zip(names, sessions, strict=True), start=1)
     ]
 
@@ -126,7 +126,7 @@ def compared(session: Session, name: str) -> ComparedSession:
     history = History.read(session.paths)
     metric, budget = session.task.metric, session.budget
     keys = dict.fromkeys(run.key for run in history.runs)
-    records = {key: session.store.lookup(key) for key in keys}
+    records = {key: session.store.peek(key) for key in keys}
 
     @cache
     def text(file: str, sha: str) -> str:

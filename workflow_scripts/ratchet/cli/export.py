@@ -345,6 +345,8 @@ def _track(options: argparse.Namespace) -> int:
             else:
                 assert session is not None
                 sent = _send_session(session, name, anew=output is not None)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"--to {name}: {error}") from None
     except Exception as error:  # whatever the package raises
@@ -361,8 +363,15 @@ def _send_session(session: Session, name: str, anew: bool) -> int:
     """Send a session's runs; those of experiments without a verdict only if none will come."""
     lock, over = session.paths.tracking_lock, session.paths.confirmation.is_file()
     lock.parent.mkdir(exist_ok=True)
-    with lock_file(lock):  # a session that runs sends some itself
+    if anew:  # into a folder of its own, which the session's own sender does not know
         return sync_session(session, name, over, anew)
+    try:
+        with lock_file(lock, wait=False):
+            return sync_session(session, name, over, anew)
+    except BlockingIOError:
+        raise OutputError(
+            "the session sends its runs itself now; try again in half a minute, or add -o"
+        ) from None
 
 
 def _tell_notes(sheet: Sheet, left_out: Sequence[str]) -> None:

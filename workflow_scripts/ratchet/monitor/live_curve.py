@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from ratchet.base.errors import RatchetError
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.base.terminal import CLEAR_LINE, WIDTH, cut_line
 from ratchet.base.text import one_line_label
@@ -91,7 +92,7 @@ def with_curves(facts: dict[str, Any], paths: SessionPaths) -> dict[str, Any]:
         folder = work.get("folder")
         if folder and Path(folder).name == folder:
             # Its log is gone, or the event was damaged.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RatchetError):
                 log = (paths.store.partial / folder / LOG).read_bytes()
                 points = printed_curve(log, None, work.get("pattern", ""), LIVE_LINES)
                 key = facts["incumbent_run"]
@@ -110,8 +111,9 @@ def curve_rows(curve: Facts, stream: TextIO | None = None, width: int = COLUMNS)
     known = [value for bins in both for value in bins[first:] if value is not None]
     known = known or [value for bins in both for value in bins if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    rows = ("".join(_level(v, low, high, levels) for v in bins).rstrip() for bins in both)
-    return [row for row in rows if row]
+    rows = ["".join(_level(v, low, high, levels) for v in bins).rstrip() for bins in both]
+    # A run all of whose losses are no numbers has an empty row above the incumbent's.
+    return rows if curve["incumbent"] else [row for row in rows[:1] if row]
 
 
 def _shows_blocks(stream: TextIO) -> bool:

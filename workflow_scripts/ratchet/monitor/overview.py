@@ -41,7 +41,8 @@ RUNNING, STOPPED = "running", "stopped"
 
 _TELLING = frozenset(
     {
-        *("session_started", "baseline", "round_finished", "stopped", "confirmed"),
+        *("session_started", "prepared", "resumed"),
+        *("baseline", "round_finished", "stopped", "confirmed"),
         *("transferred", "reported", "evolved", "audited", "pollinated", "leg_finished", "failed"),
     }
 )
@@ -75,27 +76,27 @@ class Overview:
             write_overview(self.paths, time.time())
 
 
-def write_overview(paths: SessionPaths, now: float) -> None:
+def write_overview(paths: SessionPaths, now: float, running: bool = True) -> None:
     """Write a session's row, then the page with the rows of all sessions beside it."""
-    row = session_row(fold_events(read_events(paths.events)), now)
+    row = session_row(fold_events(read_events(paths.events)), now, running)
     replace_file(paths.summary, json.dumps(row, ensure_ascii=False).encode())
     page = index_page(paths.root)
     # Whoever comes last has the rows of all: each wrote its own before it waited.
     with lock_file(page.with_name(f".{page.name}.lock")):
-        rows = read_rows(page.parent, paths.session)
+        rows = read_rows(page.parent, paths.session if running else "")
         replace_file(page, render_overview(rows).encode("utf-8", "replace"))
 
 
-def session_row(standing: SessionStanding, now: float) -> Row:
-    """Facts of one session for its row; the session writes it itself, so it runs."""
-    found = state_of(standing, now, owned=True)
+def session_row(standing: SessionStanding, now: float, running: bool = True) -> Row:
+    """Facts of one session for its row, which it writes itself; at its end it runs no more."""
+    found = state_of(standing, now, owned=running)
     facts = standing_facts(standing, now, found, None)
     state = facts["state"]
     return {
         "session": standing.session,
         "task": standing.task,
         "metric": standing.metric,
-        "state": state if state in ("finished", "failed") else RUNNING,
+        "state": state if state in ("finished", "failed") else RUNNING if running else STOPPED,
         "doing": phase_line(facts),
         "started": facts["started"],
         "written": iso_time(now),
@@ -135,7 +136,8 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
         if tournament is None or tournament is row:
             continue
         row |= {name: row.get(name) or tournament.get(name) for name in ("task", "metric")}
-        if row.get("state") == RUNNING and tournament.get("state") in ("finished", "failed"):
+        ran = row.get("state") in (RUNNING, STOPPED)
+        if ran and tournament.get("state") in ("finished", "failed"):
             row["state"] = tournament["state"]
     rows.sort(key=lambda row: row["session"])
     rows.sort(key=lambda row: str(row.get("started") or ""), reverse=True)
@@ -182,7 +184,7 @@ def _row(row: Row) -> str:
     name, page = row["session"], row["page"]
     shown = _text(name)
     if page:
-        shown = f'<a href="{escape(quote(f"{name}/{page}"))}">{shown}</a>'
+        shown = f'<a href="{escape(quote(f"{name}/{page}", errors="surrogateescape"))}">{shown}</a>'
     state = row.get("state")
     word = state if state in (RUNNING, STOPPED, "finished", "failed") else "unknown"
     doing = row.get("doing") if word == RUNNING else None
@@ -211,7 +213,7 @@ def _gain(row: Row, digits: int) -> str:
             text += f" <small>{format_number(low, digits)} to {format_number(high, digits)}</small>"
         return f"{text} <small>{word}</small>"
     start, end = finite_number(row.get("baseline")), finite_number(row.get("estimate"))
-    if start is None or end is None:
+    if start is None or end is None or not row.get("kept"):
         return DASH
     shown = format_number(abs(start - end), digits, signed=True)
     return f"{shown} <small>estimate, not confirmed</small>"

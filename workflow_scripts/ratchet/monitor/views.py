@@ -323,6 +323,8 @@ class RunWatch:
             self.thread = None
 
     def _look(self, over: threading.Event) -> None:
+        from ratchet.runs.probe import QUIET
+
         terminal = use_colour(self.stream)
         pause, page_due = (
             self.every if terminal else REFRESH_SECONDS,
@@ -330,8 +332,8 @@ class RunWatch:
         )
         while not over.wait(pause):
             began = time.thread_time()
-            # A view is never worth a run.
-            with contextlib.suppress(Exception):
+            # A view is never worth a run, nor a probe of the machine.
+            with contextlib.suppress(Exception), QUIET:
                 if terminal:
                     from ratchet.monitor.live_curve import draw_line  # short runs need none
 

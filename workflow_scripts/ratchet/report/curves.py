@@ -44,7 +44,8 @@ BEGINNING = 0.2
 DECADE = 10.0
 """Losses whose largest is more than so many times the smallest have a logarithmic axis."""
 
-SIZES = ("step", "loss", "seconds")
+HUGE = 1e100
+"""Losses from here on are as good as infinite: their sums would be."""
 
 
 def curve_facts(records: SessionRecords) -> Facts:
@@ -65,10 +66,10 @@ def curve_facts(records: SessionRecords) -> Facts:
 
 
 def _columns(points: Sequence[CurvePoint], outcome: Outcome, most: int) -> Facts:
-    finite = [point for point in points if math.isfinite(point.loss)]
+    finite = [point for point in points if abs(point.loss) < HUGE]
     rows = _averaged(finite, most)
     timed = all(seconds is not None for _, _, seconds in rows)
-    diverged = len(finite) < len(points)
+    diverged = not abs(points[-1].loss) < HUGE
     ended = "diverged" if diverged else None if outcome is Outcome.OK else outcome.value
     return {
         "step": [step for step, _, _ in rows],
@@ -171,7 +172,7 @@ def _chosen(drawn: Sequence[Facts]) -> list[Facts]:
     return sorted(ordered[-LARGEST:], key=lambda e: int(e["number"]))
 
 
-PANEL = Frame(width=340, height=190, left=52, right=12, top=10, bottom=42)
+PANEL = Frame(width=340, height=190, left=52, right=12, top=10, bottom=46)
 TITLES = {"step": "step", "seconds": "seconds since the start"}
 
 

@@ -389,7 +389,8 @@ def haloed_words(rows: list[Row], mark: Spec, encoding: Spec, role: str) -> list
     Layers that are ``named_`` are parted by the page's script where it draws narrower.
     """
     halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
-    name = f"named_{role}_{mark.get('align', 'center')}"
+    side = "low" if mark.get("dy", 0) > 0 else "high"
+    name = f"named_{role}_{mark.get('align', 'center')}_{side}"
     below = mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding)
     words = mark_layer(rows, {**mark, "color": LIGHT[role]}, encoding)
     return [{"name": f"{name}_halo", **below}, {"name": name, **words}]

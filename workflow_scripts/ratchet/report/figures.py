@@ -473,11 +473,21 @@ MOST_CLIPPED = 5
 
 def _clipped_values(view: _View) -> list[Spec]:
     """The values of points off the scale, while there are few of them."""
-    rows = [row for row in point_classes(view) if row["class"].startswith("off")]
+    points = point_classes(view)
+    rows = [row for row in points if row["class"].startswith("off")]
     rows = [{**row, "text": _clipped(row)} for row in rows] if len(rows) <= MOST_CLIPPED else []
+    rows = [row for row in rows if not _is_crowded(row, points, view)]
     mark = {"type": "text", "align": "right", "dx": -7, "fontSize": view.frame.font - 2}
     encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
     return [mark_layer(rows, {**mark, "color": LIGHT["muted"]}, encoding)]
+
+
+def _is_crowded(row: Row, points: list[Row], view: _View) -> bool:
+    """Whether the value left of a point off the scale would lie on another point."""
+    right, y = view.pixel(row["x"], row["y"])
+    left = right - 12 - text_length(row["text"], view.frame.font - 2)
+    places = (view.pixel(other["x"], other["y"]) for other in points)
+    return any(left < x < right and abs(y - other) < view.frame.font for x, other in places)
 
 
 BREAK = "scale compressed"

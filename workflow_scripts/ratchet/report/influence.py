@@ -170,7 +170,7 @@ SLICE_CLASSES = (
     ("kept", "circle", "keep", 70),
     ("incumbent", "diamond", "champion", 110),
 )
-SLICE = Frame(width=390, height=190, left=66, right=16, top=30, bottom=42)
+SLICE = Frame(width=390, height=190, left=66, right=16, top=30, bottom=46)
 
 
 def slice_figure(facts: Facts, frame: Frame, place: int) -> Spec | None:

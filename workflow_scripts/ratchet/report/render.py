@@ -489,7 +489,7 @@ def render_png(facts: Facts) -> bytes:
 
 _ARROW = re.compile(r"(?<= )->(?= )")
 _UNIT = re.compile(r"(?<=\d) (?=%)|(?<=±) (?=\d)")
-_VERBATIM = frozenset(("commands", "diff", "log_tail", "preparation", "program"))
+_VERBATIM = frozenset(("code", "commands", "diff", "log_tail", "preparation", "program"))
 """Facts that are code, or what a program printed."""
 
 
@@ -642,6 +642,7 @@ def _page(
         folded=FOLDED,
         codes=CODES,
         compared=found.get("of", {}),
+        most_curves=curves.LARGEST,
         pictured=len(shown["experiments"]) <= MANY,
         listed=CONSTANTS,
         widest=_widest_gain(facts),
@@ -729,7 +730,7 @@ def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
     found = [
         ("progress", "Progress", True),
         ("verdicts", "Verdicts", bool(stills["forest"])),
-        ("lineage", "Lineage", bool(facts.get("lineage"))),
+        ("lineage", "Lineage", own and bool(facts["experiments"])),
         ("experiments", "Experiments", True),
         ("curves", "Curves", bool(facts.get("curves"))),
         ("constants", "Constants", bool(facts.get("constants"))),

@@ -151,14 +151,16 @@
   // What is folded away has no width to be drawn to until it is opened.
   document.addEventListener("toggle", ({ target }) => {
     for (const holder of all("[data-plot]", target))
-      if (!away(holder) && !holder.drawn) draw(holder);
+      if (!away(holder) && holder.drawn !== holder.parentElement.clientWidth) draw(holder);
   }, true);
   let resizing;
   window.addEventListener("resize", () => {
     clearTimeout(resizing);
     resizing = setTimeout(() => {
-      for (const holder of holders)
-        if (holder.drawn && holder.drawn !== holder.parentElement.clientWidth) draw(holder);
+      for (const holder of all("[data-plot]")) {
+        const room = holder.parentElement.clientWidth;
+        if (room && holder.drawn && holder.drawn !== room) draw(holder);
+      }
     }, 150);
   });
 
@@ -170,7 +172,7 @@
   }
 
   function arrive() {
-    const element = document.getElementById(decodeURIComponent(window.location.hash.slice(1)));
+    const element = document.getElementById(window.location.hash.slice(1));
     if (!element?.matches("section, section *")) return;
     unfold(element);
     element.scrollIntoView({ behavior: "instant" });
@@ -182,6 +184,8 @@
   });
   window.addEventListener("beforeprint", () => {
     for (const one of all("details.fold")) one.open = true;
+    // Their own events would come when the paper is printed already.
+    for (const holder of holders) if (!holder.drawn && !away(holder)) draw(holder);
   });
 
   // -------------------------------------------------------------------- table
@@ -377,7 +381,7 @@
       if (box) box.checked = true;
       chosen.push({ number: value, box, row: element });
     }
-    compare();
+    compare(false);
   }
 
   function choose(number, box) {
@@ -391,8 +395,8 @@
     compare();
   }
 
-  function compare() {
-    lists.forEach((list, place) => (list.value = chosen[place]?.number ?? ""));
+  function compare(named = true) {
+    if (named) lists.forEach((list, place) => (list.value = chosen[place]?.number ?? ""));
     const panel = document.getElementById("compare");
     panel.hidden = chosen.length < 2;
     panel.replaceChildren(...(chosen.length < 2 ? [] : comparison(...chosen)));
@@ -475,7 +479,7 @@
       added += lines.filter(([kind]) => kind === "+").length;
       removed += lines.filter(([kind]) => kind === "-").length;
       for (const [kind, text] of folded(name, lines)) {
-        if (shown++ >= MOST_SHOWN) break;
+        if (shown++ >= MOST_SHOWN) continue;
         const tag = { "+": "ins", "-": "del", "@": "b" }[kind] ?? "span";
         pre.append(make(tag, { textContent: text }));
       }

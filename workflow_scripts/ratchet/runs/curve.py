@@ -54,7 +54,7 @@ _STEP = re.compile(
 )
 _PART = re.compile(r"(?<![\w./:])(\d{1,12})/\d{1,12}(?![\w./:])")
 _EPOCH = re.compile(r"(?<![a-z])epoch[\"']?\s{0,2}[:=#\[(]?\s{0,3}(\d{1,9})(?!\w|\.\d)")
-_COUNT = r"([\d,]{1,20}(?:\.\d{0,9})?)\s?([kmgbt]?)"
+_COUNT = r"(\d[\d,]{0,19}(?:\.\d{0,9})?)\s?([kmgbt]?)"
 _TOKENS = re.compile(
     rf"(?<![a-z])tokens(?:[ _](?:seen|trained|total|processed))?[\"']?[:= ]{{1,3}}{_COUNT}(?![\w/])"
 )
@@ -113,6 +113,7 @@ class _Line(Frozen):
     seconds: float | None = None
     tokens: float | None = None
     tokens_per_step: float | None = None
+    whole: bool = True
 
 
 def printed_curve(
@@ -136,13 +137,19 @@ def printed_curve(
         best = _Counter.NONE  # several lines of each epoch
     if best is _Counter.NONE and len(lines) < 2:
         return []  # a sentence that holds the word
-    points = dict[int, CurvePoint]()
+    points, whole = dict[int, CurvePoint](), set[int]()
     for step, line in _steps(lines, best):
+        if step in whole and not line.whole:
+            continue
+        if line.whole:
+            whole.add(step)
         seconds = line.seconds
         if clock is not None and seconds is None:
             seconds = clock.seconds(line.place)
         points[step] = CurvePoint(step, line.loss, seconds, line.tokens)
-    if all(line.tokens is None and line.tokens_per_step is not None for line in lines):
+    # An epoch has many steps, and a line without a number nobody knows how many.
+    by_step = best in (_Counter.STEP, _Counter.PART)
+    if by_step and all(line.tokens is None and line.tokens_per_step is not None for line in lines):
         _count_tokens(points, lines)
     return list(points.values())
 
@@ -170,7 +177,7 @@ def _evenly(many: int, most: int) -> Iterator[int]:
 
 def _by_words(given: tuple[int, str]) -> _Line | None:
     place, text = given[0], given[1].lower()
-    loss = _loss(text)
+    loss, whole = _loss(text)
     if loss is None or "train_runtime" in text:  # HF Trainer's mean of the whole run
         return None
     counter, step = _count(text)
@@ -181,11 +188,11 @@ def _by_words(given: tuple[int, str]) -> _Line | None:
             took = _DURATION.search(text)
         if took is not None:
             each = (_amount(rate) or 0.0) * float(took[1]) / (1000.0 if took[2] else 1.0)
-    return _Line(place, counter, step, loss, tokens=tokens, tokens_per_step=each)
+    return _Line(place, counter, step, loss, tokens=tokens, tokens_per_step=each, whole=whole)
 
 
-def _loss(text: str) -> float | None:
-    """The loss of the training that a line tells, that of the whole before one of a part."""
+def _loss(text: str) -> tuple[float | None, bool]:
+    """The loss of the training that a line tells, and whether it is that of the whole."""
     other: float | None = None
     place = -1
     for _ in range(_MOST_LOSSES):
@@ -199,9 +206,22 @@ def _loss(text: str) -> float | None:
         if not _EVALUATION.isdisjoint(before[-2:]):
             continue
         if not before or not before[-1].isalpha() or before[-1] in _WHOLE:
-            return float(match[1])
-        other = float(match[1]) if other is None else other
-    return other
+            return _bounded(float(match[1])), True
+        other = _bounded(float(match[1])) if other is None else other
+    return other, False
+
+
+LARGEST = 1e38
+"""A loss beyond it is infinite, as in 32 bits: sums of such numbers are, too."""
+
+
+def _bounded(loss: float) -> float:
+    return math.copysign(math.inf, loss) if abs(loss) > LARGEST else loss
+
+
+def _possible(amount: float | None) -> float | None:
+    """Seconds or tokens, if they can be that many."""
+    return amount if amount is not None and 0 <= amount < 1e18 else None
 
 
 def _count(text: str) -> tuple[_Counter, int]:
@@ -234,8 +254,10 @@ def _by_pattern(pattern: str) -> Callable[[tuple[int, str]], _Line | None]:
         step, loss = said["step"], said["loss"]
         if step is None or loss is None or not 0 <= step < MOST_STEPS:
             return None
-        more = {name: said.get(name) for name in ("seconds", "tokens")}
-        return _Line(place, _Counter.STEP, int(step), loss, **more)
+        seconds, tokens = (_possible(said.get(name)) for name in ("seconds", "tokens"))
+        return _Line(
+            place, _Counter.STEP, int(step), _bounded(loss), seconds=seconds, tokens=tokens
+        )
 
     return read
 

@@ -107,6 +107,8 @@ def _kept_curve(spec: RunSpec, folder: Path, answer: Mapping[str, Any]) -> list[
     log = folder / LOG
     data = log.read_bytes() if log.exists() else b""
     curve = thinned(printed_curve(data, Clock.of(answer), spec.curve), KEPT_POINTS)
+    # One that is there was written by the run.
+    (folder / CURVE).unlink(missing_ok=True)
     if curve:
         (folder / CURVE).write_text(series_table(curve), encoding="utf-8")
     return curve

@@ -76,8 +76,17 @@ WAIT_SECONDS = 1.0
 _PIECE = bytes(1 << 20)
 
 
+QUIET = threading.Lock()
+"""Held while the probe works: views of a session in the same process wait."""
+
+
 def probe_machine(threads: int) -> tuple[float, float]:
     """Wall-clock seconds of a block of fixed work, and processor seconds of one thread of it."""
+    with QUIET:
+        return _probe(threads)
+
+
+def _probe(threads: int) -> tuple[float, float]:
     count = max(1, min(threads, len(os.sched_getaffinity(0))))
     hashlib.blake2b(_PIECE)  # the first call finds cold caches
     walls: list[float] = []

@@ -138,7 +138,7 @@ def _ratio(amount: float | None, seconds: float | None) -> float | None:
     if amount is None or seconds is None or amount <= 0 or seconds <= 0:
         return None
     found = amount / seconds
-    return found if 0 < found < math.inf else None
+    return found if 0 < found < 1e18 else None  # what was printed may be anything
 
 
 def _mfu(

@@ -273,7 +273,9 @@ def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
         used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
         ended = "failed the guard" if attempt.guarded else f"crashed{used}{told}"
-        if attempt.diverged or _DIVERGED.search(attempt.description):
+        # How a run of a log ended is known from its words alone.
+        unknown = not attempt.guarded and not used
+        if attempt.diverged or (unknown and _DIVERGED.search(attempt.description)):
             where = shorten(one_line(attempt.diverged), QUOTED)
             ended = f"diverged{where and f' ({where})'}: try it lower, or with a warm-up"
         notes.append(AttemptNote(f"{attempt.name} {ended}", (attempt.number,)))

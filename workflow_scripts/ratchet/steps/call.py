@@ -56,18 +56,20 @@ class StepCall(Frozen):
         return self.journal_of(self.config)
 
     def journal_of(self, config: Config, who: str = "") -> Journal:
-        """A session's journal, and all who listen to it; the view has the last word."""
+        """A session's journal, and all who listen to it."""
         paths = SessionPaths(config.session, self.root)
         listeners: list[Listener] = [RunWatch(paths), Progress(paths.progress_log, who=who)]
         if config.notify_command is not None:
             from ratchet.monitor.notify import Notifier  # most sessions tell nobody
 
             listeners.insert(1, Notifier(config, paths))
+        listeners.append(lambda event: _view(paths, event))
         if config.trackers:
             from ratchet.trackers.tracker import Reporter
 
+            # At the end it waits for its sender.
             listeners.append(Reporter(config, paths, self.harness))
-        return Journal(paths.events, each_listener(*listeners, lambda event: _view(paths, event)))
+        return Journal(paths.events, each_listener(*listeners))
 
     @property
     def task(self) -> Task:

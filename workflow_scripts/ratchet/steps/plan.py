@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -332,7 +333,19 @@ def session_resumed(plan: WorkflowPlan, forced: bool = False) -> None:
             write_bytes(paths.settings, text.encode())
         if paths.manifest.exists() and paths.events.exists():
             again = {"forced": True} if forced else {}
-            Journal(paths.events).append("resumed", **planned_facts(plan.config), **again)
+            from ratchet.monitor.overview import Overview  # slow to import
+
+            journal = Journal(paths.events, Overview(paths))
+            journal.append("resumed", **planned_facts(plan.config), **again)
+
+
+def session_stopped(paths: SessionPaths) -> None:
+    """Say in the page of all sessions that nobody runs this one any more."""
+    from ratchet.monitor.overview import write_overview  # slow to import
+
+    with contextlib.suppress(Exception):  # a view is never worth a message
+        if paths.manifest.exists():
+            write_overview(paths, time.time(), running=False)
 
 
 def load_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.io import read_if_whole
+from ratchet.base.terminal import CLEAR_LINE, use_colour
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import Proposals
 from ratchet.records.records import CertificationPlan, Confirmation, SessionState, TransferPlan
@@ -231,7 +232,9 @@ def hush(logger: logging.Logger) -> None:
         text = record.getMessage()
         if text.startswith(INTERRUPTED):
             _interrupted.set()
-            record.msg, record.args = "stopping; what runs is ended", ()
+            # The line of a run that is under way is drawn there.
+            clear = CLEAR_LINE if use_colour(sys.stderr) else ""
+            record.msg, record.args = f"{clear}stopping; what runs is ended", ()
         failed = _FAILED_STEP.match(text)
         if failed is not None:
             end = failed["status"] or str(failed["signal"])

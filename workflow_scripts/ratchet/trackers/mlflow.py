@@ -45,7 +45,9 @@ class Tracker:
             for name, value in values.items()
         ]
         metrics += [Metric(_plain(name), value, ended, 0) for name, value in run.numbers.items()]
-        params = [Param(_plain(name), str(value)) for name, value in run.config.items()]
+        # Names that MLflow cannot tell apart are one.
+        settings = {_plain(name): str(value) for name, value in run.config.items()}
+        params = [Param(name, value) for name, value in settings.items()]
         # As many as the server takes at once.
         for first in range(0, len(metrics), 1000):
             self._client.log_batch(made, metrics=metrics[first : first + 1000])
@@ -60,4 +62,6 @@ class Tracker:
 
 def _plain(name: str) -> str:
     """A name of characters that MLflow takes."""
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)[:250]
+    text = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)[:250]
+    # Nor a path that has a shorter form.
+    return "/".join(part for part in text.split("/") if part.strip(".")) or "_"

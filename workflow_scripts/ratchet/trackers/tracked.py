@@ -143,7 +143,7 @@ def session_runs(
         ruling = trial.ruling if trial is not None and tries else None
         if tries and event.get("number") and ruling is None and not over:
             continue
-        record = store.lookup(key)
+        record = store.peek(key)
         if record is not None:
             ended = store.finished(key)
             yield TrackedRun(

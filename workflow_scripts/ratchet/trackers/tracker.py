@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import signal
 import sys
 import time
@@ -54,6 +55,9 @@ _LOCAL: Mapping[str, Callable[[str], Mapping[str, str]]] = {
 RUN_SECONDS = 45.0
 """A run that was not sent after so long is given up for now; less than the report waits."""
 
+MOST_REFUSED = 3
+"""After so many runs in a row it is the tracker that does not work."""
+
 LINGER_SECONDS = 20.0
 LOOK_SECONDS = 0.2
 END_SECONDS = 60.0
@@ -62,6 +66,10 @@ END_SECONDS = 60.0
 REASON_CHARACTERS = 300
 _WHOLE = {"verdict", "baseline", "certified", "confirmed", "transferred", "reported"}
 _LAST = "reported"
+
+
+class _Late(BaseException):
+    """No ``Exception``: packages try those again."""
 
 
 class Tracker(Protocol):
@@ -100,17 +108,32 @@ def tracker_module(name: str) -> Any:
 
 
 def send_runs(name: str, project: str, group: str, runs: Sequence[TrackedRun]) -> Iterator[str]:
-    """Send runs to a tracker; gives the id of each when it is there."""
+    """Send runs to a tracker; gives the id of each when it is there.
+
+    One that is refused keeps no other back; it is raised at the end, or after some in a row.
+    """
+    refused = list[Exception]()
     with _in_time(RUN_SECONDS):
         tracker: Tracker = tracker_module(name).Tracker(project, group)
+    row = 0
     try:
         for run in runs:
-            with _in_time(RUN_SECONDS):
-                tracker.send(run)
+            try:
+                with _in_time(RUN_SECONDS):
+                    tracker.send(run)
+            except Exception as error:  # whatever the package raises
+                refused.append(error)
+                row += 1
+                if row == MOST_REFUSED:
+                    break
+                continue
+            row = 0
             yield run.id
     finally:
         with _in_time(RUN_SECONDS):
             tracker.close()
+    if refused:
+        raise refused[0]
 
 
 def sync_session(session: Session, name: str, over: bool = False, anew: bool = False) -> int:
@@ -135,12 +158,14 @@ def _in_time(seconds: float) -> Iterator[None]:
     """Raise ``TimeoutError`` after so long, in the thread that waits."""
 
     def stop(_signal: int, _frame: object) -> None:
-        raise TimeoutError(f"it took more than {seconds:g} s")
+        raise _Late
 
     old = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _Late:
+        raise TimeoutError(f"it took more than {seconds:g} s") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
@@ -221,6 +246,12 @@ class Reporter:
             print(f"ratchet: {line}", file=sys.stderr, flush=True)
 
 
+def failure_words(error: Exception) -> str:
+    """An error in one line, without the login that an address in it may hold."""
+    text = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(f"{type(error).__name__}: {error}"))
+    return shorten(text, REASON_CHARACTERS)
+
+
 def failure_lines(events: Iterator[Event], session: str) -> list[str]:
     """A sentence for each tracker that has not all runs of a session."""
     last = dict[str, str]()
@@ -291,7 +322,7 @@ def _carry_out(order: Mapping[str, Any]) -> None:
             reason = ""
         except Exception as error:  # also whatever a package raises
             traceback.print_exc()
-            reason = shorten(one_line(f"{type(error).__name__}: {error}"), REASON_CHARACTERS)
+            reason = failure_words(error)
         note_outcome(journal, name, reason)
 
 
