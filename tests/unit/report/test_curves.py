@@ -137,7 +137,7 @@ def test_the_page_has_the_curves_once_and_a_small_picture_of_each(facts):
         data = plots[f"curve_{over}"][0]["spec"]["data"]
         rows = [each["values"][0] for each in data if "values" in each]
         assert sorted("run" in row for row in rows) == [False, True]
-    assert page.count('class="spark"') == len(facts["experiments"])
+    assert page.count('class="small"') == len(facts["experiments"])
     assert re.search(r'<polyline class="keep" points="0,0 \d', page)
     assert len(page.encode()) < 1_500_000
 
