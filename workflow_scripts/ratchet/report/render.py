@@ -177,11 +177,11 @@ def experiment_columns(facts: Facts) -> tuple[Column, ...]:
     rows, decimals = facts["experiments"], facts["metric"]["decimals"]
     if facts["log"] is None:
         priced = any(abs(e["price"] or 0.0) >= 10.0**-decimals for e in rows)
-        asked = {
-            "gain": priced,
-            "price": priced,
-            "standing": any(e["contribution"] for e in rows),
-        }
+        certified = any(e["contribution"] for e in rows)
+        asked = {"gain": priced, "price": priced, "standing": certified}
+        if priced and certified:
+            # With all of these the table would be wider than a page.
+            asked |= {"category": False, "lines": False}
         return tuple(
             column._replace(shown=asked.get(column.key, column.shown)) for column in COLUMNS
         )
