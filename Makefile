@@ -173,7 +173,6 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(DEV)/bin/python tests/bench/certify.py
 	$(DEV)/bin/pytest tests/bench/calibration.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
-	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sampling.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/carrying.py --seeds 2
