@@ -15,6 +15,7 @@ from ratchet.base.structs import replace
 from ratchet.cli import doctor
 from ratchet.cli.sessions import read_settings, task_of
 from ratchet.monitor.doctor import (
+    GIB,
     AgentTool,
     Check,
     CheckState,
@@ -34,7 +35,6 @@ from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
 from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
-from ratchet.task.task import GB
 
 GOOD = Machine(
     about="EPYC, 8 threads",
@@ -45,7 +45,7 @@ GOOD = Machine(
     disk={"results and store": 78.9},
     writable=True,
     locks=(LockCheck("envs/workflow.lock", "a" * 64),),
-    gpus=(GpuState("NVIDIA H200", "", 150.8 * GB, 0.5 * GB, ()),),
+    gpus=(GpuState("NVIDIA H200", "", 140.4 * GIB, 0.5 * GIB, ()),),
     driver="550.1",
     cuda="12.4",
     containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
@@ -91,8 +91,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"locks": [LockCheck("l", "d", "a: none")]}, "problem packages", "l d: a: none", "make env"),
     ({"locks": [LockCheck("l", "d", "a", "b-c")]}, "problem packages", "l d: a", "b-c"),
     (LOOSE, "warning packages", "l d: a", "b-c"),
-    ({"disk": {"store": 0.1}}, "problem disk", "0.1 GB free for store", "free some space"),
-    ({"disk": {"store": 2.0}}, "warning disk", "2.0 GB free for store", "may need more"),
+    ({"disk": {"store": 0.1}}, "problem disk", "0.1 GiB free for store", "free some space"),
+    ({"disk": {"store": 2.0}}, "warning disk", "2.0 GiB free for store", "may need more"),
     ({"writable": False}, "problem disk", "/work: cannot be written", "a folder of your own"),
     ({"configuration": "rounds: bad"}, "problem config", "rounds: bad", "mend the config"),
     ({"task_faults": [("task", "no x")]}, "problem task", "no x", "mend the task"),
@@ -158,8 +158,12 @@ def test_what_is_said_and_what_to_do(
 @pytest.mark.parametrize(
     ("gpu", "state", "text"),
     [
-        (GpuState("A", "", 80 * GB, 40 * GB, ()), "warning", "A, 80.0 GB, 40.0 GB of it in use"),
-        (GpuState("A", "", 80 * GB, GB, (1,)), "warning", "in use by process 1"),
+        (
+            GpuState("A", "", 80 * GIB, 40 * GIB, ()),
+            "warning",
+            "A, 80.0 GiB, 40.0 GiB of it in use",
+        ),
+        (GpuState("A", "", 80 * GIB, GIB, (1,)), "warning", "in use by process 1"),
         (GpuState("A", "", None, None, ()), "ok", "A, memory unknown, nobody else on it"),
     ],
 )

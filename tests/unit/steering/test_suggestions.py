@@ -107,8 +107,8 @@ def test_crashes_tell_their_memory() -> None:
         "'rate x9' (experiment 6) diverged (training loss nan from step 9): try it lower, or with "
         "a warm-up",
         "'typo' (experiment 5) crashed",
-        "'depth 20' (experiment 3) crashed at 79.5 GB; the largest that ran took 60.2 GB",
-        "'depth 30 (OOM)' (experiment 2) crashed; the largest that ran took 60.2 GB",
+        "'depth 20' (experiment 3) crashed at 79.5 GiB; the largest that ran took 60.2 GiB",
+        "'depth 30 (OOM)' (experiment 2) crashed; the largest that ran took 60.2 GiB",
     ]
 
 

@@ -48,6 +48,7 @@ from ratchet.config import (
 )
 from ratchet.manifest import check_manifest
 from ratchet.monitor.doctor import (
+    GIB,
     START,
     AgentTool,
     Check,
@@ -91,7 +92,7 @@ from ratchet.task.environment import (
     uv_sync,
     verify_packages,
 )
-from ratchet.task.task import GB, Task
+from ratchet.task.task import Task
 
 
 def outlook_of(chosen: Config, task: Task, root: Path, preset: Preset | None = None) -> Outlook:
@@ -272,7 +273,7 @@ def package(name: str) -> AgentTool:
 
 
 def free_space(root: Path) -> dict[str, float]:
-    """Free space for results and store in 1e9 bytes; one entry where it is the same disk."""
+    """Free space for results and store in GiB; one entry where it is the same disk."""
     disks: dict[int, tuple[list[str], float]] = {}
     for name in ("results", "store"):
         place = (root / name).resolve()
@@ -280,7 +281,7 @@ def free_space(root: Path) -> dict[str, float]:
             place = place.parent
         with contextlib.suppress(OSError):
             names, _ = disks.setdefault(
-                place.stat().st_dev, ([], shutil.disk_usage(place).free / GB)
+                place.stat().st_dev, ([], shutil.disk_usage(place).free / GIB)
             )
             names.append(name)
     return {" and ".join(names): free for names, free in disks.values()}

@@ -12,7 +12,6 @@ from ratchet.base.text import median, one_line, spoken_duration
 from ratchet.config import GUARANTEED, Config
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
 from ratchet.runs.hardware import GpuState
-from ratchet.task.task import GB
 
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
@@ -135,10 +134,11 @@ def session_outlook(
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)
-LEAST_FREE_GB = 0.5
+GIB = 2**30
+LEAST_FREE_GIB = 0.5
 """Below this a session of some hundred runs may not find room for logs and records."""
 
-GOOD_FREE_GB = 5.0
+GOOD_FREE_GIB = 5.0
 """Prepared data and sources of a larger task; below, the disk deserves a look."""
 
 BUSY_SHARE = 0.05
@@ -212,7 +212,7 @@ class Machine(Frozen):
     strongest kind last, and ``holds`` what each closes to runs and leaves open.
     ``device`` is what the task runs on, ``None`` if no task can be read, and ``seedless`` a
     session of it in which the seed had no effect.  ``disk`` maps folders to free space in
-    1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any,
+    GiB.  ``agent`` is the program that the configuration wants proposals from, if any,
     and ``command`` starts the session.  ``task_faults`` say what the task cannot start with:
     what each is about, and the message.  Of ``locks`` the first is the harness's own.
     ``about`` names processor, memory and system.
@@ -330,10 +330,10 @@ def _disk(machine: Machine) -> Iterator[Check]:
         text = f"{machine.root}: cannot be written"
         yield problem("disk", text, "start in a folder of your own")
     for folder, free in machine.disk.items():
-        text = f"{free:,.1f} GB free for {folder}"
-        if free < LEAST_FREE_GB:
+        text = f"{free:,.1f} GiB free for {folder}"
+        if free < LEAST_FREE_GIB:
             yield problem("disk", text, f"free some space for {folder}")
-        elif free < GOOD_FREE_GB:
+        elif free < GOOD_FREE_GIB:
             yield warning("disk", text, "a larger task may need more")
         else:
             yield ok("disk", text)
@@ -387,12 +387,12 @@ def _gpu(machine: Machine) -> Iterator[Check]:
 
 def _one_gpu(gpu: GpuState, needed: bool) -> Check:
     total, used = gpu.total_bytes, gpu.used_bytes
-    size = "memory unknown" if total is None else f"{total / GB:.1f} GB"
+    size = "memory unknown" if total is None else f"{total / GIB:.1f} GiB"
     text = f"{gpu.name}, {size}"
     if not gpu.processes and not (total and used and used > BUSY_SHARE * total):
         return ok("gpu", f"{text}, nobody else on it")
     if used is not None:
-        text += f", {used / GB:.1f} GB of it in use"
+        text += f", {used / GIB:.1f} GiB of it in use"
     if gpu.processes:
         text += f" by {', '.join(map(process_name, gpu.processes))}"
     if not needed:

@@ -265,12 +265,12 @@ def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
     One that diverged is no broken code: what it raised was too much of it.
     """
     ran = [a.memory_gb for a in attempts if not a.crashed and a.memory_gb]
-    most = f"; the largest that ran took {max(ran):.3g} GB" if ran else ""
+    most = f"; the largest that ran took {max(ran):.3g} GiB" if ran else ""
     of_memory = re.compile(r"\boom\b|out of memory|memory|vram", re.IGNORECASE)
     latest = {normal_words(a.description): a for a in attempts if a.crashed or a.diverged}
     notes = []
     for attempt in sorted(latest.values(), key=lambda a: -a.number):
-        used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
+        used = f" at {attempt.memory_gb:.3g} GiB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
         ended = "failed the guard" if attempt.guarded else f"crashed{used}{told}"
         # How a run of a log ended is known from its words alone.
