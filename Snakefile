@@ -37,7 +37,10 @@ rule all:
 
 onerror:
     plan.session_stopped(PATHS)
-    print(plan.STOPPED_HINT if hooks.was_interrupted() else plan.RESUME_HINT, file=sys.stderr)
+    print(
+        plan.STOPPED_HINT if hooks.was_interrupted() else plan.RESUME_HINT,
+        file=sys.stderr,
+    )
 
 
 onstart:
