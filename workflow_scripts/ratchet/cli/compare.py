@@ -234,8 +234,8 @@ def _reach(facts: Facts, decimals: int, width: int) -> Iterator[str]:
     for level in facts["levels"]:
         value = format_number(level["value"], decimals)
         told = {name: reached_words(found) for name, found in level["reached"].items()}
-        columns.append((f"{value}, all reached" if level["of"] == "all" else value, told))
-    for place, what in enumerate(("¼ of its gain", "½ of its gain", "all of its gain")):
+        columns.append((f"{value}, by all" if level["of"] == "all" else value, told))
+    for place, what in enumerate(("¼ of its gain", "½ of its gain", "its gain")):
         own = facts["own_gain"].items()
         words = {n: reached_words(some[place]["reached"]) if some else "no gain" for n, some in own}
         columns.append((what, words))

@@ -21,7 +21,7 @@ from ratchet.report.figure_style import (
     value_axis,
 )
 from ratchet.report.inputs import Facts
-from ratchet.report.render import draw_figures, fill_page, page_scripts
+from ratchet.report.render import draw_figures, fill_page, page_scripts, unbroken
 
 WIDE = Frame(width=820, height=330, left=70, right=120, top=16, bottom=44)
 NARROW = Frame(width=230, height=260, left=58, right=84, top=16, bottom=44, font=11)
@@ -189,6 +189,7 @@ def _unsaid(find: Facts) -> list[str]:
 
 def render_comparison(facts: Facts, links: Mapping[str, str]) -> str:
     """The whole page; ``links`` are addresses of the sessions' reports, by session."""
+    facts = unbroken(facts)
     decimals = facts["metric"]["decimals"]
     stills, plots = draw_figures(FIGURES, facts, {})
     filters: dict[str, Any] = {
