@@ -388,6 +388,7 @@ def lines(browser, plot, within=""):
 @pytest.mark.parametrize("width", [1200, 400])
 def test_an_experiment_s_curves_are_drawn_over_those_it_is_compared_with(browser, curved, width):
     browser.open(curved, width=width)
+    browser.unfold()
     assert browser.run("document.documentElement.scrollWidth") == width
     for over in ("step", "seconds"):
         assert len(lines(browser, f"curves_{over}")) == 5
