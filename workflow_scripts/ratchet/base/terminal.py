@@ -135,9 +135,9 @@ def signs_of_life(name: str, doing: str) -> Iterator[Callable[[str], None]]:
             pause = QUIET
             line = f"{name}: {state[0]}, {time.monotonic() - begun:.0f} s"
             room = min(WIDTH, shutil.get_terminal_size().columns) - 1
-            print(f"\r{cut_line(line, room)}\033[K", end="", file=sys.stderr, flush=True)
+            print(f"\r{cut_line(line, room)}{CLEAR_LINE}", end="", file=sys.stderr, flush=True)
         if pause == QUIET:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print(f"\r{CLEAR_LINE}", end="", file=sys.stderr, flush=True)
 
     speaker = threading.Thread(target=speak, daemon=True)
     speaker.start()

@@ -221,13 +221,10 @@ class Store:
 
         A damaged entry is moved to the folder ``damaged`` and counts as none.
         """
-        folder = self.paths.run(key)
-        try:
-            return self._verified(folder, key)
-        except DamagedError:
-            if folder.exists():
-                self._set_aside(folder)
-        return None
+        record, folder = self.peek(key), self.paths.run(key)
+        if record is None and folder.exists():
+            self._set_aside(folder)
+        return record
 
     def recorded(self, key: str) -> RunRecord | None:
         """Record of a finished run as it lies there, without a look at its other files.
