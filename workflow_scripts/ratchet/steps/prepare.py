@@ -22,6 +22,7 @@ from ratchet.base.io import (
     write_json,
 )
 from ratchet.base.structs import Frozen, from_json_values, replace, to_json_values
+from ratchet.base.text import clean_text, one_line
 from ratchet.config import Config
 from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
@@ -29,10 +30,12 @@ from ratchet.proposers.memory import freeze_memories
 from ratchet.proposers.program_md import budget_of, contract_of, render_program
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Preset, Start, TaskPython
+from ratchet.records.records import Outcome, Preset, Start, TaskPython
 from ratchet.records.session_repo import protect_folder
 from ratchet.records.store import Store
+from ratchet.runs.causes import LABELS, NETWORK, find_failure
 from ratchet.runs.hardware import memory_gb
+from ratchet.runs.log import log_tail
 from ratchet.runs.sandbox.container import run_facts
 from ratchet.runs.sandbox.sandbox import (
     SandboxKind,
@@ -59,6 +62,8 @@ PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
 PREPARED = "prepared"
 # So many packages that differ are named; the manifest has all.
 TOLD = 3
+# So many bytes of what a failed preparation said are shown.
+SAID = 2000
 # Nobody guesses so many.
 SECRET_BYTES = 32
 
@@ -233,9 +238,18 @@ class Preparation(Frozen):
                 check=False,
             )
             if done.returncode:
-                said = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
-                raise DataError(
-                    f"{task.definition}: the prepare command ended with status {done.returncode}:"
-                    f"\n{said}"
-                )
+                raise DataError(self._failure(done.returncode, done.stderr or done.stdout))
             yield out
+
+    def _failure(self, status: int, output: bytes) -> str:
+        """What to say of a command that failed: its cause, what to do, its last words."""
+        said = log_tail(output.strip(), SAID)
+        failure = find_failure(Outcome.CRASH, f"status {status}", said)
+        cause = LABELS[failure.cause]
+        todo = "see that this machine reaches the network, and start again"
+        if not NETWORK.search(said):
+            todo = "run it by hand to see more, mend it, and start again"
+        return (
+            f"{self.task.definition}: the prepare command ended with status {status}, by "
+            f"{cause}: {one_line(failure.words)}; {todo}. Its last words:\n{clean_text(said)}"
+        )

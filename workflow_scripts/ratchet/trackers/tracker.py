@@ -89,8 +89,8 @@ def require_tracker(name: str) -> None:
     if spec is None or spec.origin is None:
         raise InputMissingError(
             f"trackers: expected the package {PACKAGES[name]} in this environment, found none; "
-            f"install it ({sys.executable} -m pip install {PACKAGES[name]}), or work in the "
-            "environment that `make env-trackers` makes"
+            "work in the environment that `make env-trackers` makes, or install it here: "
+            f"{sys.executable} -m pip install {PACKAGES[name]}"
         )
 
 
