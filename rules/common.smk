@@ -22,7 +22,7 @@ hooks.quiet_snakemake()
 configfile: plan.config_file(root=Path(), harness=Path(workflow.basedir))
 
 
-# Checks the settings, the task and the session's frozen inputs, and takes the folder.
+# Checks the settings, the task and the session's frozen inputs, and takes the session.
 # Ends the process with one message, in our own words, if something is wrong, so that
 # Snakemake's check of the settings finds nothing more.
 config.update(plan.plain(config))
@@ -31,6 +31,7 @@ PLAN = plan.load_plan(
     root=Path(),
     harness=Path(workflow.basedir),
     owner=hooks.runs_jobs(workflow),
+    tournament=hooks.plays_tournament(),
 )
 validate(config, "../config/schema.yaml")
 CONFIG = PLAN.config
@@ -48,6 +49,7 @@ shell.prefix(
     """ended() ( [ "$1" != 0001 ] || exit 1; shift; for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
 )
 
+hooks.share_folder(Path())
 hooks.limit_trainings(workflow)
 hooks.place_jobs(workflow, PATHS, CONFIG.rounds)
 

@@ -17,7 +17,7 @@ from helpers import REPO
 from helpers.boxes import DEFAULTS, Box, make_box
 from helpers.commands import snakemake_of
 from helpers.edits import change
-from ratchet.steps.ownership import folder_owner
+from ratchet.records.ownership import session_owner
 
 # Long enough for something to happen in mid-run.
 SLOW = "time.sleep(0.8)\nnumbers ="
@@ -126,9 +126,9 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
         subprocess.run(["scancel", job_of(box, *underway(box))], check=True)
 
         wait(in_mid_run(box, 3))
-        found = folder_owner(box.path)
+        found = session_owner(box.path, box.session.name)
         assert found is not None
-        assert found.pid == process.pid, "jobs on nodes must not own the folder"
+        assert found.pid == process.pid, "jobs on nodes must not own the session"
         os.kill(worker_of(box, *underway(box)), signal.SIGKILL)
 
         wait(in_mid_run(box, 5))

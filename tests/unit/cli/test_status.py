@@ -22,9 +22,9 @@ from ratchet.base.terminal import text_width
 from ratchet.cli import status
 from ratchet.cli.main import main
 from ratchet.cli.status import View, frame
+from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import VISIBLE_GPUS
-from ratchet.steps.ownership import take_folder
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069]")
 HOSTILE = (
@@ -86,7 +86,7 @@ def test_who_holds_the_folder_is_running(
     write(tmp_path, [*started(), at(900, "reported", answer="old")], session="later")
     monkeypatch.setattr(time, "time", lambda: at_second(230))
     root = ["--root", str(tmp_path)]
-    handle = take_folder(tmp_path, "night")
+    (handle,) = take_sessions(tmp_path, "night")
     assert status.main(root) == 0
     found = lines(capsys)
     assert found[0].startswith("night")
@@ -211,7 +211,7 @@ def running(tmp_path: Path) -> Any:
     now = time.time() - at_second(0)
     just_now = at(now, "round_finished", round=1, rounds=4)
     path = write(tmp_path, [*started(), *rounds("KEEP"), just_now])
-    handle = take_folder(tmp_path, "night")
+    (handle,) = take_sessions(tmp_path, "night")
     yield path
     os.close(handle)
 

@@ -29,11 +29,11 @@ from ratchet.monitor.doctor import (
     session_outlook,
 )
 from ratchet.records.events import Journal
+from ratchet.records.ownership import Owner
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import GpuState
 from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
-from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
 
 GOOD = Machine(
@@ -130,7 +130,10 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"agents": {"claude": OUT}}, "ok agent", "claude 2.1 (not logged in)", ""),
     (MUTE, "warning agent", "aider", "by hand"),
-    ({"running": "123"}, "problem session", "(process 123)", "wait for it"),
+    (
+        {"session": "night", "running": {"night": Owner(123, "night")}},
+        *("problem session", "(process 123, session night)", "start another beside it"),
+    ),
 ]
 
 
@@ -176,7 +179,10 @@ def test_others_on_the_gpu(gpu: GpuState, state: str, text: str) -> None:
 
 def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
     nasty = replace(
-        GOOD, task_faults=[("task", "x" * 100 + " \x1b[2J\nnext " + "word " * 40)], running="1"
+        GOOD,
+        task_faults=[("task", "x" * 100 + " \x1b[2J\nnext " + "word " * 40)],
+        session="night",
+        running={"night": Owner(1, "night")},
     )
     text = doctor.render_checks(examine_machine(nasty))
     assert all(len(line) <= 80 for line in text.splitlines())
@@ -260,15 +266,17 @@ def test_locks(tmp_path: Path, monkeypatch: Patch) -> None:
     assert doctor.lock(path).fault == ""
 
 
-def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    assert doctor.owner(tmp_path) is None
-    handle = take_folder(tmp_path, "night")
-    assert doctor.owner(tmp_path) == f"{os.getpid()}, session night"
-    lock_file(tmp_path).write_text("4711\n")
-    assert doctor.owner(tmp_path) == "4711"
-    os.close(handle)
-    assert doctor.owner(tmp_path) is None
-    os.close(take_folder(tmp_path, "night"))
+def test_only_the_same_session_is_in_the_way() -> None:
+    there = replace(GOOD, session="night", running={"other": Owner(7, "other")})
+    (check,) = said(there, "session")
+    assert (check.state, check.text) == (
+        CheckState.OK,
+        "others run here, which share machine and store: other",
+    )
+    (check,) = said(replace(there, session="other"), "session")
+    assert check.state is CheckState.PROBLEM
+    assert "other is running here (process 7, session other)" in check.text
+    assert not said(GOOD, "session")
 
 
 @pytest.mark.parametrize(("program", "state"), [("python", "ok"), ("no-such-tool", "problem")])

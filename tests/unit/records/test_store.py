@@ -1,13 +1,18 @@
 """The store: whole entries, found again, never executed twice, never trusted blindly."""
 
+import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ratchet.base.errors import InputMissingError, StoreError
 from ratchet.base.io import lock_file, to_json
+from ratchet.records.ownership import Owner
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import ALIVE, LOG, RunRecord, Store, run_key
@@ -84,6 +89,7 @@ def test_a_damaged_entry_is_set_aside(store: Store, name: str, gone: bool) -> No
 RACER = """
 import sys, time
 from pathlib import Path
+from ratchet.records.ownership import Owner
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord, Store
@@ -111,7 +117,7 @@ def test_processes_racing_for_one_key_end_with_one_whole_entry(store: Store, tmp
 def test_without_working_locks_the_first_to_publish_counts(store: Store) -> None:
     def overtaken(_: Path) -> RunRecord:
         store.paths.run(run_key(MATERIAL)).parent.mkdir(parents=True)
-        with store._partial_folder() as theirs:
+        with store.partial_folder("run-") as theirs:
             store._publish(theirs, run_key(MATERIAL), MATERIAL, execute(theirs))
         return RunRecord(Outcome.OK, "", 0, None, 9.0, 9.0, 9.0, {})
 
@@ -148,7 +154,7 @@ def test_an_answer_is_given_once_until_it_is_damaged(store: Store, text: str) ->
 
 
 def test_partial_folders_of_the_dead_alone_are_cleared(store: Store) -> None:
-    with store._partial_folder() as mine:
+    with store.partial_folder("prepare-") as mine:
         Store(store.paths).clear_partial()
         assert mine.is_dir()
         # A network file system passes on locks of files that are open for writing alone.
@@ -162,6 +168,91 @@ def test_partial_folders_of_the_dead_alone_are_cleared(store: Store) -> None:
     (store.paths.partial / f"run-half-cleared{ALIVE}").touch()
     store.clear_partial()
     assert not list(store.paths.partial.iterdir())
+
+
+def test_a_key_is_one_s_own_until_the_lock_ends(store: Store) -> None:
+    """Also where the holder takes and leaves other locks meanwhile."""
+    at_work, told, order = threading.Event(), threading.Event(), list[str]()
+
+    def slow(folder: Path) -> RunRecord:
+        with store.locked("another"):
+            store.memo("digests", 1, lambda: 2)
+        at_work.set()
+        assert told.wait(30)
+        time.sleep(0.05)
+        order.append("made")
+        return execute(folder)
+
+    def waits(key: str, owner: Owner) -> None:
+        order.append(f"waits for {owner}")
+        assert key == run_key(MATERIAL)
+        told.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.run, MATERIAL, slow, "night")
+        assert at_work.wait(30)
+        store.clear_partial()
+        second = pool.submit(Store(store.paths).run, MATERIAL, never, "day", waits)
+        assert (first.result()[2], second.result()[2]) == (True, False)
+    assert order == [f"waits for {os.getpid()}, session night", "made"]
+    assert not list(store.paths.locks.iterdir())
+
+
+def test_locks_go_with_their_holders_and_exclude_each_other(store: Store) -> None:
+    """Their files come and go under the feet of those who wait."""
+    inside, most, stop = [0], [0], time.monotonic() + 0.4
+
+    def contend(_: int) -> int:
+        turns = 0
+        while time.monotonic() < stop:
+            with store.locked("key"):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.001)
+                inside[0] -= 1
+                turns += 1
+        return turns
+
+    with ThreadPoolExecutor(4) as pool:
+        turns = list(pool.map(contend, range(4)))
+    assert most == [1]
+    assert sum(turns) > 4
+    assert not list(store.paths.locks.iterdir())
+
+
+def test_a_killed_holder_leaves_a_lock_that_anybody_takes(store: Store) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from ratchet.records.store import *\n"
+        "with Store(StorePaths(Path(sys.argv[1]))).locked('key', 'night'): os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(store.paths.root)], check=False)
+    assert done.returncode == -9
+    assert (store.paths.locks / "key").read_text().endswith(", session night\n")
+    with store.locked("key"):
+        store.clear_partial()
+        assert (store.paths.locks / "key").exists(), "a living one's file stays"
+    (store.paths.locks / "of the dead").touch()
+    store.clear_partial()
+    assert not list(store.paths.locks.iterdir())
+
+
+def test_a_run_that_is_published_meanwhile_is_not_taken_for_a_damaged_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, key = [0], run_key(MATERIAL)
+    peek = Store.peek
+
+    def late(self: Store, key: str) -> RunRecord | None:
+        looks[0] += 1
+        found = peek(self, key)
+        if looks[0] == 1:
+            monkeypatch.setattr(Store, "peek", peek)
+            store.run(MATERIAL, execute)
+        return found
+
+    monkeypatch.setattr(Store, "peek", late)
+    assert store.lookup(key) == RECORD
+    assert not store.paths.damaged.exists()
 
 
 def test_a_file_is_kept_by_name(store: Store, tmp_path: Path) -> None:

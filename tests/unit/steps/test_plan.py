@@ -13,8 +13,8 @@ from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
 from ratchet.base.structs import replace
 from ratchet.config import read_config
+from ratchet.records.ownership import owns_session, take_sessions
 from ratchet.steps import plan
-from ratchet.steps.ownership import take_folder
 from ratchet.steps.plan import (
     DEFAULT_MEMORY_MB,
     HARNESS_MEMORY_MB,
@@ -111,16 +111,22 @@ def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_a_new_owner_removes_the_locks_of_the_dead(tmp_path: Path) -> None:
-    locks = tmp_path / ".snakemake" / "locks"
-    locks.mkdir(parents=True)
-    handle = take_folder(tmp_path, "other")
-    with pytest.raises(SessionBusyError, match=f"process {os.getpid()}, session other"):
-        _own(tmp_path, planned(tmp_path).paths)
-    assert locks.exists(), "whoever is refused removes nothing"
+def test_a_new_owner_removes_what_the_dead_left(tmp_path: Path) -> None:
+    paths = replace(planned(tmp_path).paths, root=tmp_path)
+    left = paths.repository / "HEAD.lock"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    (handle,) = take_sessions(tmp_path, paths.session)
+    with pytest.raises(SessionBusyError, match=f"process {os.getpid()}, session {paths.session}"):
+        _own(paths)
+    assert left.exists(), "whoever is refused removes nothing"
     os.close(handle)
-    _own(tmp_path, planned(tmp_path).paths)
-    assert not locks.exists()
+    (beside,) = take_sessions(tmp_path, "other")
+    _own(paths, [{"name": "bold"}])
+    assert not left.exists()
+    assert owns_session(tmp_path, f"{paths.session}.bold"), "a tournament has its competitors"
+    for each in (beside, *_owner):
+        os.close(each)
     _owner.clear()
 
 

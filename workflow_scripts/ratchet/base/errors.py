@@ -86,7 +86,7 @@ class StoreError(RatchetError):
 
 
 class SessionBusyError(RatchetError):
-    """Another living process owns this folder."""
+    """Another living process plays this session."""
 
     exit_code = EXIT_TEMPORARY
 

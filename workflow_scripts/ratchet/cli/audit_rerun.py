@@ -26,10 +26,10 @@ from ratchet.logs.audit import GIVEN_RUNS
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.rerun import Choice, Clone, build_audit_plan
 from ratchet.logs.rerun_plan import AUDIT_LEVEL, AuditPlan, KeptStanding
+from ratchet.records.ownership import owns_session
 from ratchet.records.paths import SessionPaths
 from ratchet.records.store import Store
 from ratchet.session import run_budget
-from ratchet.steps.ownership import owns_session
 from ratchet.steps.plan import make_plan
 
 Facts = dict[str, Any]

@@ -64,6 +64,7 @@ from ratchet.monitor.doctor import (
 from ratchet.proposers.agent_health import LOGIN_HINTS, Login, tool_login
 from ratchet.records.events import read_events
 from ratchet.records.history import History, SeedEffect
+from ratchet.records.ownership import running_sessions
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Preset, Role
 from ratchet.records.store import read_entry
@@ -77,7 +78,6 @@ from ratchet.runs.hardware import (
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault, sandbox_holds
 from ratchet.session import run_budget, transfer_weight
-from ratchet.steps.ownership import folder_owner
 from ratchet.steps.plan import start_faults
 from ratchet.steps.prepare import (
     PREPARED,
@@ -151,7 +151,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
         holds={kind.value: sandbox_holds(kind) for kind in SandboxKind},
         agents={name: told[name] for name in KNOWN_AGENTS},
-        running=owner(root),
+        running=running_sessions(root),
     )
     return _with_task(seen, root, given)
 
@@ -169,7 +169,8 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     # A started session has its own settings, and takes others of those that may change.
     free = {key: value for key, value in now.items() if key not in FROZEN_KEYS}
     command = workflow_command(paths, free if paths.manifest.is_file() else values, harness=harness)
-    seen = _with_agent(replace(seen, isolation=chosen.isolation, command=command), chosen)
+    seen = replace(seen, session=chosen.session, isolation=chosen.isolation, command=command)
+    seen = _with_agent(seen, chosen)
     seen = replace(seen, configuration="\n".join(map(str, faults)))
     locks = [lock(harness / "envs" / "workflow.lock")]
     found: list[Task] = []
@@ -344,18 +345,6 @@ def seedless_session(root: Path, task: Task) -> str | None:
                 if effect is not SeedEffect.UNKNOWN:
                     return paths.session if effect is SeedEffect.NONE else None
     return None
-
-
-def owner(root: Path) -> str | None:
-    """The process of a session that runs in this folder; ``None`` without one."""
-    try:
-        held = folder_owner(root)
-    except OSError:
-        return None
-    if held is None:
-        return None
-    session = f", session {held.session}" if held.session else ""
-    return f"{held.pid}{session}" if held.pid else "unknown"
 
 
 NAME = "ratchet doctor"

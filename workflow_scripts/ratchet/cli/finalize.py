@@ -44,12 +44,12 @@ from ratchet.judge.certify import INTERVAL
 from ratchet.records.confirmed import confirmed_gain, gain_sentence
 from ratchet.records.events import Journal
 from ratchet.records.history import History, Trial
+from ratchet.records.ownership import take_sessions
 from ratchet.records.records import Incumbent, Outcome, Role, RunSummary, Standing
 from ratchet.records.session_repo import IDENTITY, BranchTip, Repository
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.certify import Stack
-from ratchet.steps.ownership import take_folder
 from ratchet.task.repository import origin_place
 
 NAME = "ratchet finalize"
@@ -94,12 +94,13 @@ def _run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _owned(root: Path, session: str) -> Iterator[None]:
-    """Hold the folder, so that no session changes records and store meanwhile."""
-    handle = take_folder(root, session)
+    """Hold the session, so that nobody changes its records meanwhile."""
+    handles = take_sessions(root, session)
     try:
         yield
     finally:
-        os.close(handle)
+        for handle in handles:
+            os.close(handle)
 
 
 def _finalize(session: Session, options: argparse.Namespace) -> int:

@@ -2,18 +2,18 @@
 
     ratchet status
     ratchet status night --watch
+    ratchet status --all
     ratchet status --json
 
 Reads the session's events.jsonl and nothing else of it, so it needs no
 configuration and harms nothing.  Whether anybody still runs the session is told
 by the workflow's lock on this machine, and by how long ago the last event was.
 
-Exit codes: 0 running, waiting for an edit, or finished; 1 stale or failed; 64
-usage, 66 no session, 70 internal error.
+Exit codes: 0 running, waiting for an edit, or finished, and with --all always; 1 stale or
+failed; 64 usage, 66 no session, 70 internal error.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -25,7 +25,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import InputMissingError, RatchetError
+from ratchet.base.errors import InputMissingError, RatchetError, UsageError
 from ratchet.base.io import read_json
 from ratchet.base.structs import asdict
 from ratchet.base.terminal import (
@@ -72,6 +72,7 @@ from ratchet.monitor.progress import (
 )
 from ratchet.monitor.views import event_line
 from ratchet.records.events import Event, Follower, event_seconds
+from ratchet.records.ownership import Owner, owns_session, running_sessions
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,
@@ -82,7 +83,6 @@ from ratchet.runs.hardware import (
     nvml_library,
     sample_gpu,
 )
-from ratchet.steps.ownership import folder_owner, owns_session
 
 Facts = Mapping[str, Any]
 NAME = "ratchet status"
@@ -115,11 +115,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--watch", action="store_true", help="until it ends; one line per event in a pipe")
     add("--json", action="store_true", help="one JSON object; with --watch one per event")
+    add("--all", action="store_true", help="all sessions here, one line each")
     add_root(parser)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.all and (options.session or options.watch):
+        parser.error("--all: expected neither a session nor --watch")
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.all:
+        return _tell_all(options)
     view = View(choose_session(options.session, options.root))
     if options.watch and (options.json or not is_terminal()):
         _follow(view, options.json)
@@ -140,9 +146,13 @@ def choose_session(name: str | None, root: Path) -> SessionPaths:
         if path.is_file()
     }
     if name is None:
-        with contextlib.suppress(OSError):
-            held = folder_owner(root)
-            name = held.session if held and held.session in there else None
+        running = [each for each in running_sessions(root) if each in there]
+        if len(running) > 1:
+            raise UsageError(
+                f"expected the name of a session, since {len(running)} are running here: "
+                f"{', '.join(running)}; see all of them with: ratchet status --all"
+            )
+        name = running[0] if running else None
     if name is None and there:
         name = max(there, key=lambda each: there[each])
     if name not in there:
@@ -232,6 +242,89 @@ def _free(root: Path) -> int | None:
         return shutil.disk_usage(root).free
     except OSError:
         return None
+
+
+def _tell_all(options: argparse.Namespace) -> int:
+    """One line per session, those that run first."""
+    found = all_sessions(options.root, time.time())
+    if options.json:
+        print_json(safe_json({"sessions": found}))
+    elif found:
+        print("\n".join(overview_lines(found, terminal_width(), use_colour())))
+    else:
+        print(f"{options.root / 'results'}: no session yet")
+    return 0
+
+
+def all_sessions(root: Path, now: float) -> list[dict[str, Any]]:
+    """Facts of all sessions of a folder: those that living processes have, then the newest.
+
+    Competitors stand within their tournament and have no line of their own.
+    """
+    running, found = running_sessions(root), list[dict[str, Any]]()
+    paths = [path for path in (root / "results").glob("*/events.jsonl") if path.is_file()]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        name = path.parent.name
+        tournament = name.rpartition(".")[0]
+        if tournament and SessionPaths(tournament, root).tournament.parent.is_dir():
+            continue
+        facts = View(SessionPaths(name, root), lambda: None).facts(now)
+        found.append(_in_short(facts, running.get(name)))
+    return sorted(found, key=lambda each: each["session"] not in running)
+
+
+def _in_short(facts: Facts, owner: Owner | None) -> dict[str, Any]:
+    """What one line tells of a session."""
+    confirmed = facts["confirmed"] or {}
+    start, best = facts["baseline"], facts["best"]
+    searched = None if start is None or best is None else abs(start - best)
+    awaited = [work["awaits"] for work in facts["current"] if work["awaits"]]
+    return {
+        **{name: facts[name] for name in ("session", "state", "phase", "round", "rounds")},
+        **{name: facts[name] for name in ("metric", "baseline", "best", "noise", "device")},
+        "gain": searched if confirmed.get("gain") is None else confirmed["gain"],
+        "confirmed": confirmed.get("gain") is not None,
+        "waits_for": awaited[0] if awaited else None,
+        "started": facts["started"],
+        "pid": None if owner is None else owner.pid,
+    }
+
+
+def overview_lines(sessions: Sequence[Facts], width: int, colour: bool) -> list[str]:
+    """A heading, and one line per session, within ``width`` columns."""
+    rows = [("session", "state", "round", "best", "gain", "on", "since", "pid")]
+    for each in sessions:
+        digits = decimals_for(each["noise"], each["best"])
+        rounds = DASH if each["rounds"] is None else f"{each['round']}/{each['rounds']}"
+        gain = format_number(each["gain"], digits)
+        waits = each["waits_for"]
+        place = f"waits: {waits}" if waits else each["device"] or DASH
+        rows.append(
+            (
+                cut_line(one_line_label(each["session"]), _LONGEST),
+                each["state"],
+                rounds,
+                format_number(each["best"], digits),
+                gain if each["confirmed"] or each["gain"] is None else f"{gain}?",
+                cut_line(one_line_label(place), _LONGEST),
+                _since(each["started"]),
+                DASH if each["pid"] is None else str(each["pid"]),
+            )
+        )
+    lines = [cut_line(line, width) for line in align_columns(rows, left=(0, 1, 5))]
+    codes = [None, *(_STATE_COLOURS.get(each["state"]) for each in sessions)]
+    lines = [coloured(line, c if colour else None) for line, c in zip(lines, codes, strict=True)]
+    doubtful = any(each["gain"] is not None and not each["confirmed"] for each in sessions)
+    return [*lines, "?: of the search, not confirmed"] if doubtful else lines
+
+
+_LONGEST = 20
+"""Columns of a name that is cut."""
+
+
+def _since(started: str | None) -> str:
+    """Day and minute at which a session began."""
+    return DASH if started is None else started[5:16].replace("T", " ")
 
 
 def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:

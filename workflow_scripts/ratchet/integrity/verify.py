@@ -64,7 +64,8 @@ _OBJECTS = re.compile(r"objects/(?:[0-9a-f]{2}|pack)/[\w.-]+\w")
 _OTHER = (
     "blobs",
     "runs",
-    "lock",
+    "lock",  # of earlier versions
+    "locks",
     "partial",
     "partial.lock",
     "damaged",

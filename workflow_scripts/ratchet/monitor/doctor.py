@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import median, one_line, spoken_duration
+from ratchet.base.text import median, one_line, one_line_label, spoken_duration
 from ratchet.config import GUARANTEED, Config
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
+from ratchet.records.ownership import Owner
 from ratchet.runs.hardware import GpuState
 
 MOST_RETESTS = 0.13
@@ -245,7 +246,8 @@ class Machine(Frozen):
     prepared: bool | None = None
     seedless: str | None = None
     outlook: Outlook | None = None
-    running: str | None = None
+    session: str = ""
+    running: Mapping[str, Owner] = field(default_factory=dict)
 
 
 def examine_machine(machine: Machine) -> list[Check]:
@@ -480,8 +482,17 @@ def _length(machine: Machine) -> Iterator[Check]:
         yield ok("length", found.sentence())
 
 
+_MOST_TOLD = 6
+"""Sessions beside this one that are named."""
+
+
 def _running(machine: Machine) -> Iterator[Check]:
-    if machine.running is not None:
-        todo = "wait for it, stop it with Ctrl-C, or work in a clone of its own"
-        text = f"one is running here (process {machine.running})"
+    others = [name for name in machine.running if name != machine.session]
+    if machine.session in machine.running:
+        todo = "wait for it, or start another beside it: session=NAME"
+        text = f"{machine.session} is running here (process {machine.running[machine.session]})"
         yield problem("session", text, todo)
+    elif others:
+        shown = ", ".join(map(one_line_label, others[:_MOST_TOLD]))
+        more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
+        yield ok("session", f"others run here, which share machine and store: {shown}{more}")

@@ -30,6 +30,7 @@ from ratchet.monitor.progress import session_state as state_of
 from ratchet.monitor.views import REFRESH_SECONDS, replace_file
 from ratchet.records.confirmed import GainStanding
 from ratchet.records.events import Event, read_events
+from ratchet.records.ownership import owns_session
 from ratchet.records.paths import SessionPaths, index_page
 
 PAGE = Path(__file__).with_name("overview.html")
@@ -116,9 +117,9 @@ def session_row(standing: SessionStanding, now: float, running: bool = True) -> 
 def read_rows(results: Path, writer: str = "") -> list[Row]:
     """Rows of all sessions in a folder, the newest first.
 
-    A folder runs one session at a time, so another one than the ``writer``, or of its
-    tournament, that was running has stopped; competitors end with their tournament.  Sessions
-    of older versions have no row; of them the name is told.
+    One other than the ``writer`` that was running, and that no living process holds, has
+    stopped; competitors end with their tournament.  Sessions of older versions have no row;
+    of them the name is told.
     """
     rows = list[Row]()
     for manifest in results.glob("*/manifest.json"):
@@ -126,7 +127,8 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
         row = _read_row(SessionPaths(name, results.parent)) or {}
         row |= {"session": name, "page": _page(manifest.parent, row.get("page"))}
         if row.get("state") == RUNNING and _family(name) != _family(writer):
-            row["state"] = STOPPED
+            held = owns_session(results.parent, name) or owns_session(results.parent, _family(name))
+            row["state"] = RUNNING if held else STOPPED
         if row["page"] == "report.html":
             row.setdefault("state", "finished")
         rows.append(row)

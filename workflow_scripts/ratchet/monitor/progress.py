@@ -53,7 +53,8 @@ class Work(NamedTuple):
     """A run, or a call of an agent, that has begun and is not known to have ended.
 
     ``folder`` is that of the store in which a run writes its log until it ends, and ``pattern``
-    finds its lines of progress where the task has one.
+    finds its lines of progress where the task has one.  ``awaits`` names the session that
+    trains the same run, and whose result this one will be.
 
     A tuple, since thousands of them are made anew for every view.
     """
@@ -69,6 +70,7 @@ class Work(NamedTuple):
     limit_seconds: float | None = None
     folder: str = ""
     pattern: str = ""
+    awaits: str = ""
 
 
 class JudgedExperiment(NamedTuple):
@@ -218,10 +220,13 @@ def _take(s: SessionStanding, event: Event) -> None:
             _run_started(s, event)
         case "guard_finished":
             s.work.pop(_key(event), None)
+        case "run_awaited":
+            _run_awaited(s, event)
         case "run_finished":
             _measured(s, event)
             _run_finished(s, event)
         case "run_replayed":
+            s.work.pop(_key(event), None)
             _measured(s, event)
         case "agent_asked":
             _agent_asked(s, event)
@@ -306,6 +311,25 @@ def _run_started(s: SessionStanding, event: Event) -> None:
     if s.phase is Phase.EXPERIMENT:
         s.stop = s.confirmed = s.certified = s.transferred = None
     s.work[_key(event)] = work
+
+
+def _run_awaited(s: SessionStanding, event: Event) -> None:
+    s.failure = s.answer = None
+    s.work[_key(event)] = Work(
+        kind=RUN,
+        number=int(event["number"]),
+        description=str(event["description"]),
+        role=str(event["role"]),
+        replicate=int(event["replicate"]),
+        began=event_seconds(event),
+        awaits=awaited_words(event),
+    )
+
+
+def awaited_words(event: Event) -> str:
+    """Whom a run that is made already is waited for from."""
+    name = one_line_label(str(event.get("session") or ""), 64)
+    return f"session {name}" if name else "another session"
 
 
 def _phase_of(work: Work, s: SessionStanding) -> Phase:
@@ -494,6 +518,7 @@ def standing_facts(
         "session": s.session,
         "task": s.task,
         "metric": s.metric,
+        "device": s.device,
         "state": word.value,
         "why": why,
         "phase": s.phase.value,
@@ -673,6 +698,8 @@ def work_name(work: Mapping[str, Any]) -> str:
 def work_age(work: Mapping[str, Any]) -> str:
     """Time since it began, and its budget."""
     spent = spoken_duration(work["elapsed_seconds"])
+    if work.get("awaits"):
+        return f"waits for {work['awaits']}, {spent}"
     if work["budget_seconds"] is not None:
         return f"{spent} of {spoken_duration(work['budget_seconds'])}"
     if work["budget_steps"] is not None:

@@ -24,6 +24,7 @@ from ratchet.base.text import (
     spoken_duration,
 )
 from ratchet.monitor.progress import (
+    awaited_words,
     best_words,
     current_work,
     decision_word,
@@ -212,6 +213,9 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         None
         if e["outcome"] == "ok"
         else f"{'guard':<11}  {_name(e):<{_WIDTH}} {'failed':>10}  {e['wall_seconds']:.1f} s"
+    ),
+    "run_awaited": lambda e: (
+        f"waiting      {_name(e)}: waits for {awaited_words(e)}, which trains the same run"
     ),
     "run_finished": _run_finished,
     "run_replayed": _run_replayed,

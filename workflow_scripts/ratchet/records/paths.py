@@ -178,8 +178,8 @@ class StorePaths(Frozen):
 
     root: Path
 
-    # One file; every key has a byte of its own in it to be locked.
-    lock = _Below("lock")
+    # A small file for each key that is held, gone with its lock.
+    locks = _Below("locks")
     # Where unfinished entries are made, on the same file system, and what is held while
     # such a folder is made, or while those of the dead are cleared.
     partial = _Below("partial")

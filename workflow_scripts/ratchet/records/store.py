@@ -4,10 +4,15 @@ Nothing in it is ever declared to Snakemake, which deletes and truncates
 outputs.  Entries appear whole, by rename; a finished one is never executed
 again; one whose hash does not fit is set aside, never trusted and never
 deleted.  GPU time is spent in exactly one place, :meth:`Store.run`.
+
+Several sessions write to one store.  A lock of its own for each key, held by whoever makes
+the entry, has the others wait for it.  Where a file system has no locks between machines,
+both make it, and the first to publish counts.
 """
 
 import contextlib
 import fcntl
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +35,7 @@ from ratchet.base.io import (
     write_json,
 )
 from ratchet.base.structs import Frozen, from_json_values, to_json_values
+from ratchet.records.ownership import Owner, read_owner, write_owner
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Evaluation, Outcome, Pace, RunSummary
 
@@ -187,7 +193,7 @@ class Store:
         """
         key = digest(question)
         path = self.paths.memo(kind, key)
-        with self.locked(key):
+        with self.locked(digest([kind, key])):
             try:
                 entry = read_entry(path)
                 if entry["digest"] == digest(entry["answer"]):
@@ -221,6 +227,14 @@ class Store:
 
         A damaged entry is moved to the folder ``damaged`` and counts as none.
         """
+        record = self.peek(key)
+        if record is None and self.paths.run(key).exists():
+            with self.locked(key):
+                return self._sound(key)
+        return record
+
+    def _sound(self, key: str) -> RunRecord | None:
+        """As :meth:`lookup`, for who holds the key: nobody makes the entry meanwhile."""
         record, folder = self.peek(key), self.paths.run(key)
         if record is None and folder.exists():
             self._set_aside(folder)
@@ -237,24 +251,30 @@ class Store:
             return None
 
     def run(
-        self, material: Mapping[str, Any], execute: Callable[[Path], RunRecord]
+        self,
+        material: Mapping[str, Any],
+        execute: Callable[[Path], RunRecord],
+        session: str = "",
+        waits: Callable[[str, Owner], None] | None = None,
     ) -> tuple[str, RunRecord, bool]:
         """The run that ``material`` identifies: found, or executed and kept.
 
         ``execute`` gets an empty folder on the store's file system, leaves the
         files to keep in it and returns the record.  Returns key, record and
         whether it was executed now.  Of two processes that ask for one key,
-        the second waits and finds the first one's entry.
+        the second waits and finds the first one's entry: ``waits`` is told the key and
+        whom it waits for, which the first gave as its ``session``.
         """
         key = run_key(material)
         known = self.lookup(key)
         if known is not None:
             return key, known, False
-        with self.locked(key):
-            known = self.lookup(key)
+        told = None if waits is None else functools.partial(waits, key)
+        with self.locked(key, session, told):
+            known = self._sound(key)
             if known is not None:
                 return key, known, False
-            with self._partial_folder() as folder:
+            with self.partial_folder("run-") as folder:
                 record = execute(folder)
                 self._publish(folder, key, material, record)
         return key, self._verified(self.paths.run(key), key), True
@@ -274,6 +294,10 @@ class Store:
 
     def clear_partial(self) -> None:
         """Remove what killed processes left unfinished, and nothing that is in use."""
+        for path in self.paths.locks.glob("*"):
+            handle = _open_lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if handle is not None:
+                _remove_lock(path, handle)
         if not self.paths.partial.is_dir():
             return
         with lock_file(self.paths.partial_lock):
@@ -284,19 +308,37 @@ class Store:
                     remove_run_folder(sign)
 
     @contextlib.contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        """Hold the lock of one key against every other process."""
-        self.paths.root.mkdir(parents=True, exist_ok=True)
-        with self.paths.lock.open("a") as handle:
-            fcntl.lockf(handle, fcntl.LOCK_EX, 1, int(key[:15], 16))
+    def locked(
+        self, key: str, session: str = "", waits: Callable[[Owner], None] | None = None
+    ) -> Iterator[None]:
+        """Hold the lock of one key against every other process, and every other thread.
+
+        ``waits`` is told who has it, where somebody has.  The kernel ends the lock with its
+        process, however that ends; the file goes with the lock.
+        """
+        self.paths.locks.mkdir(parents=True, exist_ok=True)
+        path = self.paths.locks / key
+        handle = _open_lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if handle is None and waits is not None:
+            waits(_lock_owner(path))
+        while handle is None:
+            handle = _open_lock(path, fcntl.LOCK_EX)
+        try:
+            write_owner(handle, session)
             yield
+        finally:
+            _remove_lock(path, handle)
 
     @contextlib.contextmanager
-    def _partial_folder(self) -> Iterator[Path]:
+    def partial_folder(self, prefix: str) -> Iterator[Path]:
+        """An empty folder for what is being made, which goes at the end, however that comes.
+
+        It is held as long as this process lives: other sessions clear up what the dead left.
+        """
         self.paths.partial.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             with lock_file(self.paths.partial_lock):
-                folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix="run-"))
+                folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix=prefix))
                 # Who clears up can see that this one is alive, as long as it is.
                 sign = folder.with_name(folder.name + ALIVE)
                 held.enter_context(lock_file(sign))
@@ -363,6 +405,40 @@ class Store:
                 os.rename(path, target)  # noqa: PTH104
             return
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
+
+
+def _open_lock(path: Path, how: int) -> int | None:
+    """A lock on a file, as a descriptor; ``None`` where it must be asked for again.
+
+    Another process has it, or the file went with the lock of who had it before.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, how)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def _lock_owner(path: Path) -> Owner:
+    try:
+        with path.open("rb") as stream:
+            return read_owner(stream.fileno())
+    except OSError:  # it has ended meanwhile
+        return Owner(None, None)
+
+
+def _remove_lock(path: Path, handle: int) -> None:
+    """End a lock that is held; its file goes first, while nobody else can have it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    os.close(handle)
 
 
 def peak_memory(store: Store, runs: Iterable[RunSummary]) -> float | None:

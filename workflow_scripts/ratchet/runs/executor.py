@@ -13,6 +13,7 @@ from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
 from ratchet.base.text import clean_lines, iso_time, median
 from ratchet.records.events import Event, own_runs, read_events, replayed_runs
+from ratchet.records.ownership import Owner
 from ratchet.records.records import (
     Baseline,
     Outcome,
@@ -135,7 +136,7 @@ class Executor:
                     raise self._unguarded(description, record, folder)
                 return record
 
-            key, record, executed = self.session.store.run(attempt.inputs, perform)
+            key, record, executed = self._found_or_made(attempt, perform, about)
             if executed:
                 facts = {"outcome": record.outcome, "reason": record.reason}
                 seconds = record.wall_seconds
@@ -314,7 +315,7 @@ class Executor:
                 self._check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
             return record
 
-        key, record, executed = self.session.store.run(spec.inputs, perform)
+        key, record, executed = self._found_or_made(spec, perform, about)
         contended = record.outcome is Outcome.CONTENDED
         again = spec.attempt < REPEATS and (contended if as_it_is else record.is_spoilt)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
@@ -336,6 +337,22 @@ class Executor:
                 **({"diverged": record.diverged} if record.diverged else {}),
             )
         return key, record, executed, again
+
+    def _found_or_made(
+        self,
+        spec: RunSpec,
+        perform: Callable[[Path], RunRecord],
+        about: Mapping[str, object],
+    ) -> tuple[str, RunRecord, bool]:
+        """A run from the store, or made now; that another session makes it is told."""
+        own = self.session.config.session
+
+        def waits(key: str, owner: Owner) -> None:
+            if owner.session != own:
+                facts = {"session": owner.session or "", "pid": owner.pid}
+                self.session.journal.append("run_awaited", **about, key=key, **facts)
+
+        return self.session.store.run(spec.inputs, perform, own, waits)
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
         """The record with what slowed the run, beside the session's runs so far.

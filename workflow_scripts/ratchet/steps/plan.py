@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,14 +37,13 @@ from ratchet.integrity.seal import begin_workflow
 from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
-from ratchet.records.paths import SessionPaths
+from ratchet.records.ownership import take_sessions
+from ratchet.records.paths import SessionPaths, session_name
 from ratchet.records.proposals import Asked, Proposals
 from ratchet.records.records import Experiment, Manifest, Scale, StopReason
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
 from ratchet.session import other_scale
-from ratchet.steps.ownership import take_folder
-from ratchet.steps.snakemake_hooks import clear_locks
 from ratchet.task.environment import (
     Interpreter,
     check_guard,
@@ -192,7 +191,7 @@ _T = TypeVar("_T")
 STOPPED_HINT = "ratchet: stopped; nothing that was finished is lost, and the same command goes on"
 RESUME_HINT = "ratchet: nothing that was finished is lost; the message above says how to go on"
 
-# The owner's lock lives as long as the process that parsed the Snakefile.
+# The owner's locks live as long as the process that parsed the Snakefile.
 _owner: list[int] = []
 
 
@@ -348,9 +347,11 @@ def session_stopped(paths: SessionPaths) -> None:
             write_overview(paths, time.time(), running=False)
 
 
-def load_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
+def load_plan(
+    overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool, tournament: bool = False
+) -> WorkflowPlan:
     """Check everything, or end the process with one message and its exit code."""
-    return _or_end(lambda: make_plan(overrides, root, harness, owner), root)
+    return _or_end(lambda: make_plan(overrides, root, harness, owner, tournament), root)
 
 
 def config_file(root: Path, harness: Path) -> str:
@@ -420,9 +421,12 @@ def _or_end(check: Callable[[], _T], root: Path) -> _T:
         sys.exit(EXIT_IO)
 
 
-def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
-    """Check configuration, task and frozen inputs; take the folder if ``owner``.
+def make_plan(
+    overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool, tournament: bool = False
+) -> WorkflowPlan:
+    """Check configuration, task and frozen inputs; take the session if ``owner``.
 
+    Of a ``tournament`` the competitors' sessions are taken with it.
     ``overrides`` (Snakemake's ``--config`` and ``--configfile``) count before what the session
     was started with, and that before ``config/config.yaml`` of the working folder, or else of
     the harness.  Nothing is written before everything was checked.  Raises a
@@ -433,7 +437,7 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
     name = given.get("session", written.get("session"))
     paths = SessionPaths(name if isinstance(name, str) else "", root)
     with spelled_commands(paths, given_in_all(paths, given, written), harness):
-        return _checked_plan(written, given, path, root, harness, owner)
+        return _checked_plan(written, given, path, root, harness, owner, tournament)
 
 
 def _checked_plan(
@@ -443,6 +447,7 @@ def _checked_plan(
     root: Path,
     harness: Path,
     owner: bool,
+    tournament: bool,
 ) -> WorkflowPlan:
     differs = any(k not in written or v != written[k] for k, v in given.items())
     where = f"{path}, --config" if differs else str(path)
@@ -473,7 +478,7 @@ def _checked_plan(
         for fault in constant_faults(defined):
             print(f"ratchet: {defined.definition}: left out: {fault}", file=sys.stderr)
     if owner and not _owner:
-        _own(root, paths)
+        _own(paths, settings.strategies if tournament else ())
         _tell_damage(paths)
         # Edits that are tried by hand are made in these very files.
         if frozen is not None and not paths.last_offer:
@@ -693,13 +698,13 @@ def _check_trackers(settings: Config) -> None:
         )
 
 
-def _own(root: Path, paths: SessionPaths) -> None:
-    """Be the only session in this folder; clear what dead ones left locked.
+def _own(paths: SessionPaths, strategies: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Be the only one who plays this session, and its competitors'; clear what the dead left.
 
-    The lock is released by the kernel when the process ends, however it ends,
-    so whoever gets it knows that nobody else lives here.
+    The locks are released by the kernel when the process ends, however it ends,
+    so whoever gets them knows that nobody else plays here.
     """
-    _owner.append(take_folder(root, paths.session))
-    clear_locks(root)
+    competitors = [session_name(paths.session, str(each["name"])) for each in strategies]
+    _owner.extend(take_sessions(paths.root, paths.session, competitors))
     Store(paths.store).clear_partial()
     SessionRepo(paths.repository, paths.session).clear_stale_locks()

@@ -5,7 +5,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -219,9 +218,8 @@ class Preparation(Frozen):
     def _executed(self, store: Store) -> Iterator[Path]:
         """The folder ``{out}`` in which the command has left its files."""
         task = self.task
-        store.paths.partial.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
-            work, out = Path(name).resolve() / "task", Path(name).resolve() / "out"
+        with store.partial_folder("prepare-") as folder:
+            work, out = folder.resolve() / "task", folder.resolve() / "out"
             work.mkdir()
             out.mkdir()
             for fixed in task.fixed:

@@ -8,7 +8,6 @@ import asyncio
 import functools
 import logging
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -31,6 +30,8 @@ PRIVATE = (
     "snakemake.workflow:Workflow.non_local_exec",
     "snakemake.workflow:Workflow.global_resources",
     "snakemake.workflow:Workflow.dag_settings",
+    "snakemake.persistence:PersistenceBase.lock",
+    "snakemake.persistence:PersistenceBase.noop",
     "snakemake.settings.types:DAGSettings.forceall",
     "snakemake.settings.types:DAGSettings.forcerun",
     "snakemake.settings.types:DAGSettings.forcetargets",
@@ -54,7 +55,7 @@ _LOOKING = re.compile(
 
 
 def only_looks(arguments: Sequence[str]) -> bool:
-    """Whether a call of Snakemake will run no job, so that it need not own the folder."""
+    """Whether a call of Snakemake will run no job, so that it need not hold the session."""
     return any(_LOOKING.fullmatch(word) for word in arguments[1:])
 
 
@@ -92,9 +93,27 @@ def forces_runs(workflow: Any) -> bool:
     return bool(asked.forceall) or any(_TRAINING.fullmatch(str(name)) for name in named)
 
 
-def clear_locks(root: Path) -> None:
-    """Remove what dead calls of Snakemake locked; for who knows that none is alive."""
-    shutil.rmtree(root / ".snakemake" / "locks", ignore_errors=True)
+def share_folder(root: Path) -> None:
+    """Let calls of Snakemake work side by side in one folder, each on files of its own.
+
+    Its locks are left out: a session has one of Ratchet's own by now.  Those of Snakemake
+    outlive a kill, and a call that ends removes the folder with everybody's.  The folder of
+    what is incomplete comes first: without it a call that finds the records of another takes
+    them for an older version's, and moves them.
+    """
+    from snakemake.persistence import PersistenceBase
+
+    (root / ".snakemake" / "incomplete").mkdir(parents=True, exist_ok=True)
+    PersistenceBase.lock = PersistenceBase.noop
+
+
+_TOURNAMENT = re.compile(r"evolve(_\w+)?|\S*/evolve\.(html|json)")
+"""Targets of a tournament."""
+
+
+def plays_tournament() -> bool:
+    """Whether this call of Snakemake names a target of a tournament."""
+    return any(_TOURNAMENT.fullmatch(word) for word in sys.argv[1:])
 
 
 def limit_trainings(workflow: Any) -> None:

@@ -155,9 +155,8 @@ def _install(
     harness: Path,
     place: Path,
 ) -> None:
-    store.paths.partial.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="packages-") as name:
-        made = Path(name).resolve() / "made"
+    with store.partial_folder("packages-") as partial:
+        made = partial.resolve() / "made"
         folder, listed = made / PLACE.name, made / lock.path
         write_bytes(listed, store.get(lock.sha256))
         words = ["install", "--no-deps", "--require-hashes", "--no-build", "--compile-bytecode"]

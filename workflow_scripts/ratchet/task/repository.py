@@ -24,6 +24,7 @@ from ratchet.base.text import one_line
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Origin
+from ratchet.records.store import Store
 from ratchet.task.task import (
     BRIEF,
     DEFINITION,
@@ -131,8 +132,16 @@ def _local(clone: Path, repo: str) -> Path:
 
 
 def _fetched(repo: str, commit: str, store: StorePaths) -> Path:
-    """A bare repository of ours that holds the commit, fetched where it does not yet."""
+    """A bare repository of ours that holds the commit, fetched where it does not yet.
+
+    Sessions that start at once fetch one after the other.
+    """
     place = store.clone(digest(repo)[:32])
+    with Store(store).locked(place.name):
+        return _fetched_into(place, repo, commit)
+
+
+def _fetched_into(place: Path, repo: str, commit: str) -> Path:
     git = _Git(place)
     if not (place / "objects").is_dir():
         place.mkdir(parents=True, exist_ok=True)
@@ -156,9 +165,8 @@ def _fetched(repo: str, commit: str, store: StorePaths) -> Path:
 
 def _copy(git: _Git, tree: str, folder: Path, store: StorePaths) -> None:
     """All files of a tree, read-only; the folder appears when it is whole."""
-    store.partial.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.partial, prefix="tree-") as name:
-        place = Path(name) / "tree"
+    with Store(store).partial_folder("tree-") as partial:
+        place = partial / "tree"
         place.mkdir()
         for path, mode, content in git.files(tree):
             target = place / path
