@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,15 @@ class Box:
     clock: player.Clock = time.time
     backend: Callable[[], contextlib.AbstractContextManager[None]] | None = None
     """What stands in for training where a session is played; none trains."""
+    name: str = "default"
 
     @property
     def session(self) -> Path:
-        return self.path / "results" / "default"
+        return self.path / "results" / self.name
+
+    def beside(self, name: str, **settings: object) -> "Box":
+        """Another session of the same folder."""
+        return replace(self, name=name, settings={**self.settings, "session": name, **settings})
 
     def command(self, *options: str, **settings: object) -> list[str]:
         values = {**DEFAULTS, **self.settings, **settings}
@@ -112,11 +117,13 @@ class Box:
         assert not check or self.status == 0, own.said.getvalue()
         return own.said.getvalue()
 
-    def start(self, said: Path = Path(os.devnull), **settings: object) -> subprocess.Popen[bytes]:
+    def start(
+        self, *options: str, said: Path = Path(os.devnull), **settings: object
+    ) -> subprocess.Popen[bytes]:
         """Start Snakemake in a process group of its own and do not wait; it writes to ``said``."""
-        with said.open("wb") as stream:
+        with said.open("ab") as stream:
             return subprocess.Popen(
-                self.command(**settings),
+                self.command(*options, **settings),
                 cwd=self.path,
                 env={**os.environ, **self.environment},
                 stdout=stream,

@@ -11,7 +11,14 @@ from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CacheFingerprint, Manifest, Preset, Start, TaskPython
+from ratchet.records.records import (
+    CacheFingerprint,
+    Checkout,
+    Manifest,
+    Preset,
+    Start,
+    TaskPython,
+)
 from ratchet.records.store import Store
 from ratchet.runs.hardware import current_hardware, machine_description
 from ratchet.runs.sandbox.container import own_facts
@@ -37,6 +44,7 @@ def build_manifest(
     remembered: tuple[Fingerprint, ...] = (),
     allowed: Fingerprint | None = None,
     brief: str = "",
+    checkout: Checkout | None = None,
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here.
 
@@ -80,6 +88,7 @@ def build_manifest(
         remembered=remembered,
         allowed=allowed,
         machine=machine_description(task.device),
+        checkout=checkout,
     )
 
 

@@ -613,6 +613,17 @@ class Origin(Frozen):
     tree: str
 
 
+class Checkout(Frozen):
+    """A checkout as a session found it at its start: its commit, and what differed from it.
+
+    ``changed`` are tracked files, by their paths in the repository; one that was deleted has an
+    empty digest.
+    """
+
+    commit: str
+    changed: tuple[Fingerprint, ...] = ()
+
+
 class CacheFingerprint(Frozen):
     """A folder outside of the task that runs read, by names, sizes and digests of its files."""
 
@@ -636,7 +647,8 @@ class Manifest(Frozen):
     where they are drawn without a secret.  ``remembered`` are findings of other sessions,
     each by the session's name.  ``allowed`` is the lock of the packages that candidates may
     import beside the task's ``environment``.  ``machine`` names the machine on which the session
-    was started, for readers; ``hardware`` is the class that runs must have.
+    was started, for readers; ``hardware`` is the class that runs must have.  ``checkout`` is the
+    user's own that the task lies in, where it lies in one.
     """
 
     session: str
@@ -664,8 +676,9 @@ class Manifest(Frozen):
     remembered: tuple[Fingerprint, ...] = ()
     allowed: Fingerprint | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
+    checkout: Checkout | None = None
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("allowed", "machine")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("allowed", "machine", "checkout")
 
 
 class Start(Frozen):

@@ -54,6 +54,7 @@ from ratchet.task.environment import (
 )
 from ratchet.task.packages import installed_packages, resolve_packages
 from ratchet.task.presets import choose_preset
+from ratchet.task.repository import checkout_of, say_changed
 from ratchet.task.task import AUTO, Task
 
 # Preparation may download and tokenize; it is bounded all the same.
@@ -99,7 +100,10 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     remembered = freeze_memories(config, store, root, secret)
     # Of a task without a brief, whoever proposes is told what the task says.
     brief = "" if task.brief else render_program(contract_of(task, config, budget_of(task, config)))
-    about = code, mode, preset, told, read, start, secret, remembered, allowed, brief
+    found = checkout_of(task)
+    if found is not None:
+        say_changed(found, task)
+    about = code, mode, preset, told, read, start, secret, remembered, allowed, brief, found
     frozen = build_manifest(config, task, store, data, *about)
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}

@@ -18,12 +18,19 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError
 from ratchet.base.git import ForeignGit, GitError
-from ratchet.base.io import digest, read_bytes, read_record, sync_folder
+from ratchet.base.io import (
+    Fingerprint,
+    digest,
+    digest_file,
+    read_bytes,
+    read_record,
+    sync_folder,
+)
 from ratchet.base.structs import Frozen
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, one_line_label, plural
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Manifest, Origin
+from ratchet.records.records import Checkout, Manifest, Origin
 from ratchet.records.store import Store
 from ratchet.task.task import (
     BRIEF,
@@ -501,6 +508,52 @@ def find_task(
     task = build_task(data, folder, harness, place, origin, clone)
     check_task(task)
     return task
+
+
+MOST_CHANGED = 1_000
+"""Changed files of a checkout that are listed."""
+
+
+def checkout_of(task: Task) -> Checkout | None:
+    """The checkout that a task lies in as it is now; ``None`` where it lies in none.
+
+    It is read and never written to.
+    """
+    if task.clone is None or not task.clone.is_dir():
+        return None
+    git = _Git(task.clone)
+    try:
+        commit = git.resolve("HEAD^{commit}")
+        names = git.dirty() if commit else ()
+        top = Path(git.line("rev-parse", "--show-toplevel")) if names else Path()
+    except GitError:
+        return None
+    if commit is None:
+        return None
+    return Checkout(commit, tuple(_changed(top, name) for name in sorted(names)[:MOST_CHANGED]))
+
+
+def _changed(top: Path, name: str) -> Fingerprint:
+    path = top / name
+    if not path.is_file():
+        return Fingerprint(name, "", 0)
+    return Fingerprint(name, digest_file(path), path.stat().st_size)
+
+
+def say_changed(checkout: Checkout, task: Task) -> None:
+    """Say which files of a task's own folder a session takes that are not committed.
+
+    Those of a repository's commit are left alone, and that is said where it is read.
+    """
+    if task.origin is not None or not checkout.changed:
+        return
+    names = [one_line_label(entry.path) for entry in checkout.changed]
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    print(
+        f"ratchet: {plural(len(names), 'file')} of the checkout not committed ({shown}); the "
+        "session goes by the files as they are now, and its manifest lists them",
+        file=sys.stderr,
+    )
 
 
 @functools.cache
