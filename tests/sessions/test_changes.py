@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from helpers.boxes import Box, git, make_box
 from ratchet.base.io import digest_bytes, write_json
+from ratchet.integrity.verify import verify_sessions
 
 
 def test_changed_inputs_and_settings_stop_with_what_was_expected(copy: Box) -> None:
@@ -32,6 +35,69 @@ def test_changed_inputs_and_settings_stop_with_what_was_expected(copy: Box) -> N
     assert "--config session=default-2 " in said
     assert "Traceback" not in said
     assert copy.state() == state
+
+
+def test_what_is_edited_by_hand_meanwhile_disturbs_no_session(box: Box, finished: Box) -> None:
+    """Task and configuration are rewritten while the first round is played."""
+    task = box.path / "tasks" / "fake"
+    (box.path / "config").mkdir()
+    shutil.copy(REPO / "config" / "config.yaml", box.path / "config")
+    edited = [*(task / name for name in ("train.py", "prepare.py", "task.yaml", "program.md"))]
+    edited.append(box.path / "config" / "config.yaml")
+    before = {path: path.read_bytes() for path in edited}
+
+    def clock() -> float:
+        if (box.session / "baseline.json").exists():
+            for path in edited:
+                path.write_bytes(b"raise SystemExit(mine)\n")
+        return time.time()
+
+    box.clock = clock
+    box.play(last="confirm")
+    assert task.joinpath("train.py").read_bytes() != before[task / "train.py"]
+    assert box.state() == finished.state()
+    # Going on is refused, and nothing is lost: as it was, it goes on.
+    box.clock = time.time
+    for path in edited[1:]:
+        path.write_bytes(before[path])
+    said = box.play(last="confirm")
+    assert box.state() == finished.state(), said
+    (task / "prepare.py").write_bytes(b"other\n")
+    assert "prepare.py: expected sha256" in box.play(check=False)
+    assert box.status == 65
+
+
+def test_a_checkout_is_read_at_the_start_alone(box: Box) -> None:
+    git(box.path, "init", "--quiet")
+    git(box.path, "add", "tasks")
+    git(box.path, "commit", "--quiet", "-m", "mine")
+    train = box.path / "tasks/fake/train.py"
+    train.write_text(train.read_text() + "# \x1b]0;mine\n")
+    before = {path: path.read_bytes() for path in (box.path / ".git").rglob("*") if path.is_file()}
+    said = box.play(last="baseline")
+    assert "1 file of the checkout not committed (tasks/fake/train.py)" in said
+    found = box.json("manifest.json")["checkout"]
+    assert found["commit"] == git(box.path, "rev-parse", "HEAD").strip()
+    (entry,) = found["changed"]
+    assert entry["sha256"] == digest_bytes(train.read_bytes())
+    assert {path: path.read_bytes() for path in before} == before
+    assert "not committed" not in box.play(last="baseline")
+
+
+def test_a_worktree_shows_the_incumbent_and_an_edit_there_is_left_alone(box: Box) -> None:
+    place = box.session / "worktree"
+    box.play(last="rounds")
+    kept = [ruling["number"] for ruling in box.rulings() if "KEEP" in ruling["verdict"]]
+    assert kept and not box.events("worktree")
+    shown = git(place, "rev-parse", "HEAD").strip()
+    assert shown == git(box.session, "rev-parse", "refs/heads/ratchet/default").strip()
+    (place / "train.py").write_text("mine\n")
+    (box.session / "rounds" / f"{kept[-1]:04d}" / "steer.json").unlink()
+    box.play(last="confirm")
+    assert (place / "train.py").read_text() == "mine\n"
+    (told,) = box.events("worktree")
+    assert told["detail"] == "has edits of its own and is left as it is"
+    assert not verify_sessions(box.path).deviations
 
 
 def test_a_change_of_what_feeds_the_key_trains_again(copy: Box) -> None:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +116,28 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
         return None
     manifest = read_record(Manifest, paths.manifest)
     settings = [*_changed_settings(manifest.frozen, config.frozen)]
-    problems = [*_changed_files(manifest, task), *settings]
+    own = f"take its own settings with: {THIS_SESSION}; " if settings else ""
+    _refuse(manifest, [*_changed_files(manifest, task), *settings], own)
+    return manifest
+
+
+def check_files(manifest: Manifest, task: Task) -> None:
+    """Compare the files of a task with those that a session froze.
+
+    For a step that reads the checkout of a session which runs.  Raises
+    :class:`FixedInputChangedError`.
+    """
+    _refuse(manifest, [*_changed_files(manifest, task)])
+
+
+def _refuse(manifest: Manifest, problems: Sequence[str], way: str = "") -> None:
     if problems:
-        own = f"take its own settings with: {THIS_SESSION}; " if settings else ""
         raise FixedInputChangedError(
-            f"session {config.session!r} cannot go on, since what it froze at its start has "
+            f"session {manifest.session!r} cannot go on, since what it froze at its start has "
             "changed:\n"
             + "\n".join(f"  {line}" for line in problems)
-            + f"\nPut it back as it was; {own}or {NEW_SESSION}"
+            + f"\nPut it back as it was; {way}or {NEW_SESSION}"
         )
-    return manifest
 
 
 def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:

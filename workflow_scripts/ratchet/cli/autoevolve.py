@@ -541,7 +541,7 @@ def cleanup(options: argparse.Namespace) -> int:
         if input().strip().lower() not in ("y", "yes"):
             return EXIT_DECLINED
     # Refused while a session is at work in the worktrees.
-    make_plan(played.values, played.root, played.harness, owner=True)
+    make_plan(played.values, played.root, played.harness, owner=True, tournament=True)
     if options.export_first:
         place = Path(f"evolve-{played.paths.session}-export.json")
         write_export(played.root, played.paths.session, "json", str(place))

@@ -1,7 +1,10 @@
 """Turn a round's verdict into what the next round starts from."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from ratchet.base.errors import RatchetError
+from ratchet.base.git import show_commit
 from ratchet.base.io import write_json
 from ratchet.base.structs import asdict, replace
 from ratchet.records.history import History
@@ -29,7 +32,28 @@ def write_state(session: Session, number: int) -> None:
     session.journal.append(
         "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
     )
+    if verdict.kept is not None and not _competes(session):
+        show_incumbent(session, session.paths.worktree, incumbent.commit)
     write_json(session.paths.round(number).steer, state)
+
+
+def _competes(session: Session) -> bool:
+    """Whether it is a competitor's session, whose incumbent is shown after its leg."""
+    own = session.config.strategy
+    return own is not None and session.config.session.endswith(f".{own['name']}")
+
+
+def show_incumbent(session: Session, place: Path, commit: str) -> None:
+    """Check out the incumbent in a worktree, to be looked at; one with edits is left alone.
+
+    Nothing is read from there, so that no failure of it stops a session.
+    """
+    try:
+        detail = show_commit(session.paths.repository, place, commit)
+    except (RatchetError, OSError) as error:
+        detail = str(error)
+    if detail:
+        session.journal.append("worktree", path=str(place), detail=detail)
 
 
 def waiting_near_misses(before: Iterable[int], history: History) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.io import Fingerprint, digest, read_bytes, read_record, write_json
 from ratchet.base.structs import replace, to_json_values
 from ratchet.judge.confirmation import CONFIRMATION_LEVEL
+from ratchet.manifest import check_files
 from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import History
 from ratchet.records.records import (
@@ -54,6 +55,7 @@ def write_transfer_plan(session: Session, task: Task) -> None:
     if detail:
         write_json(session.paths.transfer_plan, replace(plan, detail=detail))
         return
+    check_files(session.manifest, task)
     session.journal.append(
         "transferring", scale=scale_words(scale), runs=session.config.transfer_runs
     )

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ratchet.base.errors import RatchetError
-from ratchet.base.git import show_commit
 from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.seal import begin_workflow, finish_workflow
@@ -17,6 +15,7 @@ from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
 from ratchet.steps.propose import Offer, write_offer
 from ratchet.steps.rounds import Clock, play_round
+from ratchet.steps.steer import show_incumbent
 from ratchet.task.edits import find_value
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
@@ -85,7 +84,8 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
     found = playing.run()
     commit = session.state(found.rounds).incumbent.commit
     session.repo.settle(commit)
-    show_incumbent(arena, session, commit)
+    place = competitor_worktree(arena.paths, arena.config.worktrees, session.config.session)
+    show_incumbent(session, place, commit)
     told = ("number", "competitor", "rounds", "runs", "best", "mean", "sd", "kept", "stop")
     session.journal.append("leg_finished", **{name: getattr(found, name) for name in told})
     finish_workflow(session.paths)
@@ -99,17 +99,6 @@ def competitor_worktree(
     if worktrees_folder is None:
         return SessionPaths(session, arena_paths.root).worktree
     return arena_paths.root / Path(worktrees_folder).expanduser() / session
-
-
-def show_incumbent(arena: Arena, session: Session, commit: str) -> None:
-    """Show the incumbent in the competitor's worktree; one with edits is left alone."""
-    place = competitor_worktree(arena.paths, arena.config.worktrees, session.config.session)
-    try:
-        detail = show_commit(session.paths.repository, place, commit)
-    except RatchetError as error:
-        detail = str(error)
-    if detail:
-        session.journal.append("worktree", path=str(place), detail=detail)
 
 
 class Playing(Struct):
