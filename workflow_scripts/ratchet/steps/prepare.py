@@ -13,6 +13,7 @@ import ratchet
 from ratchet.base.errors import DataError, StoreError
 from ratchet.base.io import (
     Fingerprint,
+    digest,
     digest_bytes,
     digest_file,
     read_bytes,
@@ -72,7 +73,8 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     """Write the manifest of a new session."""
     paths = SessionPaths(config.session, root)
     store = Store(paths.store)
-    protect_folder(store.paths.root)
+    with store.locked("repository"):  # others may start at this moment
+        protect_folder(store.paths.root)
     preset = choose_session_preset(config, task)
     task = task.sized(preset)
     journal.append(
@@ -202,10 +204,16 @@ class Preparation(Frozen):
         return found
 
     def fill_caches(self, store: Store) -> None:
-        """Run the preparation of a task that fills a cache, where one is missing."""
-        if self.task.fills_caches and not caches_complete(self.task.caches, self.task.clone):
-            with self._executed(store):
-                pass
+        """Run the preparation of a task that fills a cache, where one is missing.
+
+        Of sessions that start at once, one does so.
+        """
+        if not self.task.fills_caches:
+            return
+        with store.locked(digest(["caches", self.inputs])):
+            if not caches_complete(self.task.caches, self.task.clone):
+                with self._executed(store):
+                    pass
 
     def _files(self, store: Store) -> dict[str, Fingerprint]:
         """Files that the preparation makes, kept in the store."""
