@@ -19,6 +19,7 @@ from helpers.commands import Capsys, Patch
 from helpers.session_events import NOW, at, rounds, run, started, verdict, write
 from ratchet.base.io import write_json
 from ratchet.base.terminal import text_width
+from ratchet.base.text import DASH
 from ratchet.cli import status
 from ratchet.cli.main import main
 from ratchet.cli.status import View, frame
@@ -94,6 +95,40 @@ def test_who_holds_the_folder_is_running(
     assert "now     experiment 1: edit 1, 20 s of 60 s" in found
     os.close(handle)
     assert status.main(["night", *root]) == 1
+
+
+def test_all_sessions_have_a_line_each_and_of_several_one_must_be_named(
+    tmp_path: Path, capsys: Capsys
+) -> None:
+    long, root = "night-" * 10 + "end", ["--root", str(tmp_path)]
+    for name in ("night", long, "done"):
+        write(tmp_path, [*started(), *rounds("KEEP")], session=name)
+    awaited = {"number": 2, "description": "edit 2", "role": "search", "replicate": 0}
+    awaited |= {"key": "ab", "session": "\x1b[31mnight", "pid": 7}
+    with (tmp_path / "results" / long / "events.jsonl").open("a") as file:
+        file.write(json.dumps(at(time.time() - at_second(0), "run_awaited", **awaited)) + "\n")
+    handles = take_sessions(tmp_path, "night") + take_sessions(tmp_path, long, [f"{long}.bold"])
+    assert status.main(["--all", *root]) == 0
+    found = lines(capsys)
+    assert all(len(line) <= 80 and not CONTROLS.search(line) for line in found)
+    first, second, third = (line.split() for line in found[1:4])
+    assert third[:2] == ["done", "stale"] and third[-1] == DASH
+    assert {first[-1], second[-1]} == {str(os.getpid())}
+    (waiting,) = (line for line in found if "waits: " in line)
+    assert waiting.startswith("night-")
+    assert found[4] == "?: of the search, not confirmed"
+    assert status.main(["--all", "--json", *root]) == 0
+    told = {each["session"]: each for each in json.loads(capsys.readouterr().out)["sessions"]}
+    assert list(told)[2] == "done" and told["done"]["pid"] is None
+    assert told[long]["waits_for"] and told["night"]["waits_for"] is None
+    assert status.main(root) == 64
+    said = capsys.readouterr().err
+    assert f"since 2 are running here: {long}, night" in said
+    assert "ratchet status --all" in said
+    for handle in handles:
+        os.close(handle)
+    assert status.main(["--all", "--root", str(tmp_path / "none")]) == 0
+    assert "no session yet" in capsys.readouterr().out
 
 
 def at_second(second: float) -> float:

@@ -269,22 +269,24 @@ def all_sessions(root: Path, now: float) -> list[dict[str, Any]]:
         if tournament and SessionPaths(tournament, root).tournament.parent.is_dir():
             continue
         facts = View(SessionPaths(name, root), lambda: None).facts(now)
-        found.append(_in_short(facts, running.get(name)))
+        found.append(_in_short(name, facts, running.get(name)))
     return sorted(found, key=lambda each: each["session"] not in running)
 
 
-def _in_short(facts: Facts, owner: Owner | None) -> dict[str, Any]:
-    """What one line tells of a session."""
+def _in_short(session: str, facts: Facts, owner: Owner | None) -> dict[str, Any]:
+    """What one line tells of a session; its gain is the confirmed one, or that of the search."""
     confirmed = facts["confirmed"] or {}
     start, best = facts["baseline"], facts["best"]
-    searched = None if start is None or best is None else abs(start - best)
+    known = facts["counts"]["keep"] and start is not None and best is not None
+    searched = abs(start - best) if known else None
     awaited = [work["awaits"] for work in facts["current"] if work["awaits"]]
     return {
-        **{name: facts[name] for name in ("session", "state", "phase", "round", "rounds")},
+        "session": session,
+        **{name: facts[name] for name in ("state", "phase", "round", "rounds")},
         **{name: facts[name] for name in ("metric", "baseline", "best", "noise", "device")},
         "gain": searched if confirmed.get("gain") is None else confirmed["gain"],
         "confirmed": confirmed.get("gain") is not None,
-        "waits_for": awaited[0] if awaited else None,
+        "waits_for": awaited[0].removeprefix("session ") if awaited else None,
         "started": facts["started"],
         "pid": None if owner is None else owner.pid,
     }
@@ -292,34 +294,38 @@ def _in_short(facts: Facts, owner: Owner | None) -> dict[str, Any]:
 
 def overview_lines(sessions: Sequence[Facts], width: int, colour: bool) -> list[str]:
     """A heading, and one line per session, within ``width`` columns."""
-    rows = [("session", "state", "round", "best", "gain", "on", "since", "pid")]
-    for each in sessions:
-        digits = decimals_for(each["noise"], each["best"])
-        rounds = DASH if each["rounds"] is None else f"{each['round']}/{each['rounds']}"
-        gain = format_number(each["gain"], digits)
-        waits = each["waits_for"]
-        place = f"waits: {waits}" if waits else each["device"] or DASH
-        rows.append(
-            (
-                cut_line(one_line_label(each["session"]), _LONGEST),
-                each["state"],
-                rounds,
-                format_number(each["best"], digits),
-                gain if each["confirmed"] or each["gain"] is None else f"{gain}?",
-                cut_line(one_line_label(place), _LONGEST),
-                _since(each["started"]),
-                DASH if each["pid"] is None else str(each["pid"]),
-            )
-        )
-    lines = [cut_line(line, width) for line in align_columns(rows, left=(0, 1, 5))]
+    for most in _NAME_WIDTHS:
+        lines = align_columns([_HEADING, *(_row(each, most) for each in sessions)], (0, 1, 5))
+        if max(map(text_width, lines)) <= width:
+            break
     codes = [None, *(_STATE_COLOURS.get(each["state"]) for each in sessions)]
-    lines = [coloured(line, c if colour else None) for line, c in zip(lines, codes, strict=True)]
+    shown = [
+        coloured(cut_line(line, width), code if colour else None)
+        for line, code in zip(lines, codes, strict=True)
+    ]
     doubtful = any(each["gain"] is not None and not each["confirmed"] for each in sessions)
-    return [*lines, "?: of the search, not confirmed"] if doubtful else lines
+    return [*shown, "?: of the search, not confirmed"] if doubtful else shown
 
 
-_LONGEST = 20
-"""Columns of a name that is cut."""
+_HEADING = ("session", "state", "round", "best", "gain", "on", "since", "pid")
+_NAME_WIDTHS = (64, 32, 20, 16, 12, 9)
+"""Columns of names, from which on they are cut; the first with which all lines fit counts."""
+
+
+def _row(each: Facts, most: int) -> tuple[str, ...]:
+    digits = decimals_for(each["noise"], each["best"])
+    gain = format_number(each["gain"], digits)
+    waits = each["waits_for"]
+    return (
+        cut_line(one_line_label(each["session"]), most),
+        each["state"],
+        DASH if each["rounds"] is None else f"{each['round']}/{each['rounds']}",
+        format_number(each["best"], digits),
+        gain if each["confirmed"] or each["gain"] is None else f"{gain}?",
+        cut_line(one_line_label(f"waits: {waits}" if waits else each["device"] or DASH), most),
+        _since(each["started"]),
+        DASH if each["pid"] is None else str(each["pid"]),
+    )
 
 
 def _since(started: str | None) -> str:
