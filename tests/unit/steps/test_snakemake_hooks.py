@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,8 @@ from ratchet.steps.snakemake_hooks import (
     limit_trainings,
     look_as_often_as_asked,
     only_looks,
+    plays_tournament,
+    share_folder,
     was_interrupted,
 )
 
@@ -187,6 +190,41 @@ def test_after_an_interrupt_only_our_sentence_is_left(caplog, monkeypatch) -> No
         for text in (f"{INTERRUPTED}, this might take some time.", *ends, failed):
             logger.info(text)
     assert caplog.messages == [*ends, "stopping; what runs is ended"] and was_interrupted()
+
+
+def test_calls_in_one_folder_take_no_lock_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snakemake.persistence import PersistenceBase
+    from snakemake.persistence.file import FilePersistence
+
+    monkeypatch.setattr(PersistenceBase, "lock", PersistenceBase.lock)
+    share_folder(tmp_path)
+    path = tmp_path / ".snakemake"
+    assert (path / "incomplete").is_dir(), "or else the records of others are moved"
+    mine, other = (FilePersistence(path=path) for _ in range(2))
+    with mine.lock():
+        with other.lock():
+            assert not list((path / "locks").iterdir())
+        assert (path / "locks").is_dir(), "whoever ends removes it from no other"
+
+
+@pytest.mark.parametrize(
+    ("words", "is_one"),
+    [
+        (["--cores", "1", "evolve"], True),
+        (["evolve_report"], True),
+        (["results/night/evolve.html"], True),
+        (["--cores", "1"], False),
+        (["--config", "task=evolve"], False),
+        (["evolved"], False),
+    ],
+)
+def test_a_tournament_is_known_by_its_target(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], is_one: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["snakemake", *words])
+    assert plays_tournament() is is_one
 
 
 @pytest.mark.parametrize("name", PRIVATE)
