@@ -1,6 +1,7 @@
 """The page of all sessions: rows written by each, read by all, and never in a session's way."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ratchet.integrity.verify import session_names
 from ratchet.monitor import overview
 from ratchet.monitor.overview import Overview, read_rows, render_overview, write_overview
 from ratchet.records.events import Journal
+from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths, index_page
 
 CONFIRMED = at(900, "confirmed", gain=0.4, low=0.3, high=0.5, detail="", standing="confirmed")
@@ -70,6 +72,20 @@ def test_the_newest_come_first_and_others_that_ran_have_stopped(tmp_path: Path) 
     assert [row["session"] for row in listed] == ["duel", "duel.one", "first"]
     assert [row["state"] for row in listed] == ["running", "running", "stopped"]
     assert "stopped" in index_page(tmp_path).read_text()
+
+
+def test_others_that_living_processes_have_go_on(tmp_path: Path) -> None:
+    for name in ("night", "duel", "duel.one", "dead"):
+        write_overview(session(tmp_path, name, started()), NOW)
+    handles = take_sessions(tmp_path, "night") + take_sessions(tmp_path, "duel")
+    states = {name: row["state"] for name, row in rows(tmp_path).items()}
+    assert states == {
+        **dict.fromkeys(("night", "duel", "duel.one"), "running"),
+        "dead": "stopped",
+    }
+    for handle in handles:
+        os.close(handle)
+    assert {row["state"] for row in rows(tmp_path).values()} == {"stopped"}
 
 
 def test_competitors_end_with_their_tournament(tmp_path: Path) -> None:
