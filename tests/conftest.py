@@ -34,6 +34,14 @@ def no_power_cut() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sessions of these tests wait for no session of anybody else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_LEASES", str(tmp_path_factory.mktemp("leases")))
+        yield
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
     return make_box(tmp_path / "box")

@@ -5,10 +5,11 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -117,11 +118,12 @@ def gpu_box(path: Path, meet: bool = False, **settings: object) -> tuple[Box, Pa
     fake.mkdir()
     (fake / "pynvml.py").write_text(NVML)
     declare(box, constant("RATE", *((0.08, 0.07) if meet else (0.12, 0.13))))
-    # Locks are in the temporary folder; it is ours alone here.
+    # Leases are in the temporary folder; it is ours alone here.
     (box.path / "tmp").mkdir()
     # Where the session is played in this process, the module is put in place.
     box.backend = lambda: _in_place(fake / "pynvml.py")
     box.environment |= {"PYTHONPATH": str(fake), "TMPDIR": str(box.path / "tmp")}
+    box.environment["RATCHET_LEASES"] = str(box.path / "tmp" / "leases")
     return box, fake
 
 
@@ -148,3 +150,77 @@ def works(box: Box) -> list[Work]:
 
 def overlaps(found: list[Work]) -> list[tuple[Work, Work]]:
     return [(a, b) for i, a in enumerate(found) for b in found[i + 1 :] if b.began < a.ended]
+
+
+class Process(NamedTuple):
+    """A process that has a GPU open."""
+
+    pid: int
+
+
+def stand_in(
+    *models: str,
+    users: Callable[[Any], list[int]] = lambda handle: [],
+    mig: Mapping[int, Sequence[str | None]] | None = None,
+) -> Any:
+    """What is used of pynvml, with GPUs of these models.
+
+    ``users`` tells who has a GPU open at the moment; ``deaf`` names calls, and GPUs whose
+    memory, that are not answered.  Those of ``mig`` are in MIG mode: names of their instances,
+    with gaps.
+    """
+
+    class NVMLError(Exception):
+        pass
+
+    def answer(name: object, value: object = None) -> object:
+        if name in nvml.deaf:
+            raise NVMLError(name)
+        return value
+
+    parts: Mapping[int, Sequence[str | None]] = mig or {}
+
+    def instance(handle: int, number: int) -> tuple[int, int]:
+        if parts[handle][number] is None:
+            raise NVMLError("not found")
+        return handle, number
+
+    def name(handle: Any) -> str:
+        found = parts[handle[0]][handle[1]] if isinstance(handle, tuple) else models[handle]
+        return str(found)
+
+    def uuid(handle: Any) -> str:
+        return f"MIG-{handle[0]}-{handle[1]}" if isinstance(handle, tuple) else f"GPU-{handle}aaa"
+
+    def size(handle: Any) -> object:
+        part = SimpleNamespace(total=5 << 30, used=1 << 20)
+        return answer(handle, part if isinstance(handle, tuple) else memory)
+
+    memory, load = SimpleNamespace(total=24 * 10**9, used=3 << 20), SimpleNamespace(gpu=50)
+    nvml = SimpleNamespace(
+        deaf={"graphics"},
+        throttle=0,
+        NVML_CLOCK_SM=1,
+        NVML_TEMPERATURE_GPU=0,
+        NVMLError=NVMLError,
+        nvmlInit=lambda: answer("init"),
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "550.1",
+        nvmlSystemGetCudaDriverVersion=lambda: 12040,
+        nvmlDeviceGetCount=lambda: len(models),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUUID=uuid,
+        nvmlDeviceGetName=name,
+        nvmlDeviceGetMemoryInfo=size,
+        nvmlDeviceGetMigMode=lambda handle: (int(handle in parts), 0),
+        nvmlDeviceGetMaxMigDeviceCount=lambda handle: len(parts[handle]),
+        nvmlDeviceGetMigDeviceHandleByIndex=instance,
+        nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", load),
+        nvmlDeviceGetPowerUsage=lambda handle: 250_000,
+        nvmlDeviceGetClockInfo=lambda handle, kind: 1980,
+        nvmlDeviceGetTemperature=lambda handle, kind: 60,
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: nvml.throttle,
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [*map(Process, users(handle))],
+        nvmlDeviceGetGraphicsRunningProcesses=lambda handle: answer("graphics"),
+    )
+    return nvml

@@ -6,7 +6,7 @@ from typing import Any
 
 from ratchet.records.paths import StorePaths
 from ratchet.records.store import LOG, RunRecord, Store
-from ratchet.runs.run import execute_run
+from ratchet.runs.run import execute_run, leased
 from ratchet.runs.spec import RunSpec
 
 DATA = b"some data"
@@ -46,7 +46,8 @@ def launch(root: Path, source: str, folder: str = "run", **changes: Any) -> tupl
     """Execute a run of ``source`` in a folder of ``root``; its record and its log."""
     place = root / folder
     place.mkdir(exist_ok=True)
-    record = execute_run(plan(root, source, **changes), store(root), place)
+    with leased(plan(root, source, **changes)) as spec:
+        record = execute_run(spec, store(root), place)
     return record, (place / LOG).read_text(errors="replace")
 
 

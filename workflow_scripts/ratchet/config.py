@@ -116,6 +116,20 @@ TRANSFER = {
     },
 }
 
+# A session holds it as the file has it.
+DEVICES = {
+    "type": ["string", "array"],
+    "pattern": "^all$",
+    "description": "all, or a list of numbers and ids of GPUs",
+    "minItems": 1,
+    "items": {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "pattern": "^(GPU|MIG)-",
+        "description": "the beginning of a GPU's id, such as GPU-5f0c",
+    },
+}
+
 STRATEGIES_FILE = "strategies.yaml"
 STRATEGY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$"
 
@@ -284,6 +298,8 @@ class Config(Frozen):
     steering: Steering
     seed: Whole
     seeds: Annotated[str, one_of("secret", "public")]
+    devices: Annotated[str | Sequence[int | str], in_file(DEVICES)]
+    share_after_minutes: Minutes | None
     isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
     target: float | None
     proposer: Proposer
@@ -620,7 +636,12 @@ def parse_config(
     return config
 
 
-STAND_INS = {"session": "default", "task": "tasks/bytelm", "strategies": ["conservative"]}
+STAND_INS = {
+    "session": "default",
+    "task": "tasks/bytelm",
+    "devices": "all",
+    "strategies": ["conservative"],
+}
 """Values of keys that no other value could stand for."""
 
 

@@ -73,7 +73,7 @@ def build_manifest(
         frozen=frozen,
         config_sha256=digest(frozen),
         harness_sha256=harness_sha256,
-        hardware=current_hardware(task.device),
+        hardware=current_hardware(task.device, devices=config.devices),
         versions={
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in REPORTED_PACKAGES},
@@ -87,8 +87,8 @@ def build_manifest(
         seed_secret_sha256=seed_secret_sha256,
         remembered=remembered,
         allowed=allowed,
-        machine=machine_description(task.device),
         checkout=checkout,
+        machine=machine_description(task.device, config.devices),
     )
 
 

@@ -25,7 +25,7 @@ from ratchet.cli.main import main
 from ratchet.cli.status import View, frame
 from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths
-from ratchet.runs.hardware import VISIBLE_GPUS
+from ratchet.runs.devices import VISIBLE_GPUS
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069]")
 HOSTILE = (

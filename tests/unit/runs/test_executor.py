@@ -40,6 +40,7 @@ class Runs:
             paths=SessionPaths("night", folder),
             journal=Journal(SessionPaths("night", folder).events),
             budget={},
+            config=SimpleNamespace(devices="all", share_after_minutes=10.0),
         )
         self.events = session.journal.path
         self.executor = Executor(session)

@@ -1,70 +1,20 @@
 """GPUs, memory and hardware classes, against a stand-in for NVML."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from helpers.commands import Patch
+from helpers.gpus import stand_in
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.series import SAMPLES, Sample, parse_series
 from ratchet.runs import hardware
 from ratchet.runs.hardware import Gpu, GpuSample, GpuSampler
-
-
-class Process(NamedTuple):
-    """A process that has a GPU open."""
-
-    pid: int
-
-
-def stand_in(*models: str, users: Callable[[], list[int]] = list) -> Any:
-    """What is used of pynvml, with GPUs of these models.
-
-    ``users`` tells who has a GPU open at the moment; ``deaf`` names calls, and GPUs whose
-    memory, that are not answered.
-    """
-
-    class NVMLError(Exception):
-        pass
-
-    def answer(name: str | int, value: object = None) -> object:
-        if name in nvml.deaf:
-            raise NVMLError(name)
-        return value
-
-    memory, load = SimpleNamespace(total=24 * 10**9, used=3 << 20), SimpleNamespace(gpu=50)
-    nvml = SimpleNamespace(
-        deaf={"graphics"},
-        throttle=0,
-        NVML_CLOCK_SM=1,
-        NVML_TEMPERATURE_GPU=0,
-        NVMLError=NVMLError,
-        nvmlInit=lambda: answer("init"),
-        nvmlShutdown=lambda: None,
-        nvmlSystemGetDriverVersion=lambda: "550.1",
-        nvmlSystemGetCudaDriverVersion=lambda: 12040,
-        nvmlDeviceGetCount=lambda: len(models),
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}aaa",
-        nvmlDeviceGetName=lambda handle: models[handle],
-        nvmlDeviceGetMemoryInfo=lambda handle: answer(handle, memory),
-        nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", load),
-        nvmlDeviceGetPowerUsage=lambda handle: 250_000,
-        nvmlDeviceGetClockInfo=lambda handle, kind: 1980,
-        nvmlDeviceGetTemperature=lambda handle, kind: 60,
-        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: nvml.throttle,
-        nvmlDeviceGetComputeRunningProcesses=lambda handle: [*map(Process, users())],
-        nvmlDeviceGetGraphicsRunningProcesses=lambda handle: answer("graphics"),
-    )
-    return nvml
-
 
 H200, A100 = "NVIDIA H200", "NVIDIA A100"
 TWO = [Gpu(0, "GPU-0aaa", H200), Gpu(1, "GPU-1aaa", H200)]
@@ -82,57 +32,6 @@ def no_driver() -> Any:
     nvml = stand_in(H200)
     nvml.deaf |= {"init"}
     return nvml
-
-
-def test_an_outer_choice_is_respected() -> None:
-    assert hardware.list_gpus(stand_in(H200, H200)) == TWO
-    assert hardware.list_gpus(None) == []
-    some = {
-        None: [0, 1],
-        "1": [1],
-        "1,0": [1, 0],
-        "GPU-1": [1],
-        "GPU-0aaa, 1": [0, 1],
-        "0,7,1": [0],
-    }
-    for visible, indices in {**some, "": [], "-1,0": [], "GPU-": []}.items():
-        found = [gpu.index for gpu in hardware.allowed_gpus(TWO, visible)]
-        assert found == indices, visible
-
-
-def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch: Patch) -> None:
-    for none, visible in ((None, None), (stand_in(), None), (stand_in(H200, H200), "")):
-        with hardware.lease_gpu(none, visible, tmp_path) as lease:
-            assert lease is None
-    nvml = stand_in(H200, H200)
-    waited: list[float] = []
-    with (
-        hardware.lease_gpu(nvml, None, tmp_path) as first,
-        hardware.lease_gpu(nvml, None, tmp_path) as second,
-    ):
-        assert {first.gpu.index, second.gpu.index} == {0, 1}
-
-        def free(seconds: float) -> None:
-            waited.append(seconds)
-            if len(waited) == 3:
-                os.close(second.descriptor)
-                os.open(os.devnull, os.O_RDONLY)  # Its number is closed again below.
-
-        monkeypatch.setattr(hardware.time, "sleep", free)
-        with hardware.lease_gpu(nvml, None, tmp_path) as third:
-            assert third.gpu == second.gpu
-    assert len(waited) == 3
-
-
-def test_a_lease_lasts_as_long_as_a_child_that_has_it(tmp_path: Path) -> None:
-    with hardware.lease_gpu(stand_in(H200), None, tmp_path) as lease:
-        wait = [sys.executable, "-c", "input()"]
-        child = subprocess.Popen(wait, stdin=subprocess.PIPE, pass_fds=[lease.descriptor])
-    path = tmp_path / "ratchet-GPU-0aaa.lock"
-    assert hardware._lock(path) is None
-    child.communicate(b"\n")
-    found = hardware._lock(path)
-    os.close(found)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +52,7 @@ def test_who_shared_a_gpu(before: list[int], during: list[int], expected: list[i
 
 def test_a_summary_of_what_was_seen() -> None:
     users: list[int] = []
-    nvml = stand_in(H200, users=lambda: list(users))
+    nvml = stand_in(H200, users=lambda _: list(users))
     sampler = GpuSampler(nvml, TWO[0], lambda: [10])
     found = sampler.summary()
     assert (found["samples"], found["memory_mb"], found["foreign"]) == (0, None, [])
@@ -175,7 +74,7 @@ def test_a_summary_of_what_was_seen() -> None:
 
 
 def test_memory_of_gpus_and_machine(put: Any, tmp_path: Path) -> None:
-    nvml = stand_in("Big", "Big", users=lambda: [12])
+    nvml = stand_in("Big", "Big", users=lambda _: [12])
     nvml.deaf |= {1}
     first, second = hardware.visible_gpus(nvml, None)
     assert (first.name, first.total_bytes, first.used_bytes) == ("Big", 24 * 10**9, 3 << 20)
@@ -227,8 +126,7 @@ print("val: 1")
 
 @pytest.mark.parametrize("users", [[], [1]], ids=["alone", "shared"])
 def test_a_run_has_its_gpu_and_its_telemetry(put, tmp_path, monkeypatch, users) -> None:
-    put(stand_in(H200, H200, users=lambda: users))
-    monkeypatch.setattr(hardware.tempfile, "gettempdir", lambda: str(tmp_path))
+    put(stand_in(H200, H200, users=lambda _: users))
     record, log = launch(tmp_path, SOURCE, device="gpu")
     assert record.outcome is (Outcome.CONTENDED if users else Outcome.OK), record
     assert ("process 1 used NVIDIA H200 too" in record.reason) == bool(users)

@@ -58,7 +58,7 @@ OTHER: dict[str, Any] = {
 
 def test_every_field_is_in_the_key_or_beside_it() -> None:
     assert {
-        *("isolation", "hidden", "packages", "python", "mounts"),
+        *("isolation", "hidden", "packages", "python", "mounts", "lease"),
         "evaluation_seconds",
         *("draws", "curve"),
     } == BESIDE

@@ -24,6 +24,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, RatchetError, faults_of
 from ratchet.base.io import digest, digest_file, read_record
@@ -68,8 +69,9 @@ from ratchet.records.ownership import running_sessions
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Manifest, Preset, Role
 from ratchet.records.store import read_entry
+from ratchet.runs.devices import VISIBLE_GPUS, LeaseFolder
 from ratchet.runs.hardware import (
-    VISIBLE_GPUS,
+    GpuState,
     describe_machine,
     driver_versions,
     machine_description,
@@ -143,7 +145,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         tools={"git": told["git"], "uv": told["uv"], "snakemake": package("snakemake")},
         disk=free_space(root),
         writable=writable(root),
-        gpus=visible_gpus(nvml, os.environ.get(VISIBLE_GPUS)),
+        gpus=gpu_states(nvml),
         driver=driver,
         cuda=cuda,
         about=describe_machine(machine_description("cpu")),
@@ -154,6 +156,16 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         running=running_sessions(root),
     )
     return _with_task(seen, root, given)
+
+
+def gpu_states(nvml: Any | None) -> list[GpuState]:
+    """The visible GPUs as ``devices`` numbers them, each with whoever has a lease of it."""
+    there = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
+    holders = LeaseFolder().holders(gpu.uuid for gpu in there)
+    return [
+        replace(gpu, number=number, holder=holders[gpu.uuid].words if gpu.uuid in holders else "")
+        for number, gpu in enumerate(there)
+    ]
 
 
 def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
@@ -210,7 +222,7 @@ def session_faults(
     if not paths.manifest.is_file():
         return [*start]
     changed = faults_of([lambda: check_manifest(paths, chosen, task)])
-    needed = [fault for fault in start if fault.name in ("python", "packages", "cache")]
+    needed = [fault for fault in start if fault.name in ("python", "packages", "cache", "devices")]
     return [*(("session", error) for error in changed), *needed]
 
 

@@ -29,9 +29,10 @@ from ratchet.records.records import Direction, Outcome
 from ratchet.records.store import LOG, RunRecord, Store
 from ratchet.runs.causes import LABELS, NETWORK, Cause, Failure, find_failure
 from ratchet.runs.curve import curve_parts, printed_curve
-from ratchet.runs.hardware import VISIBLE_GPUS, current_hardware, nvml_library, visible_gpus
+from ratchet.runs.devices import VISIBLE_GPUS, Claim
+from ratchet.runs.hardware import current_hardware, nvml_library, visible_gpus
 from ratchet.runs.log import parse_summary
-from ratchet.runs.run import execute_run
+from ratchet.runs.run import execute_run, leased
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, stronger_advice
 from ratchet.runs.spec import RunSpec
 from ratchet.steps.prepare import Preparation
@@ -257,12 +258,14 @@ class Probe(Frozen):
             network=task.network,
             variables=task.variables,
             seeding=task.seeding,
-            hardware=current_hardware(task.device),
+            hardware=current_hardware(task.device, devices=self.settings.devices),
             isolation=self.settings.isolation,
             python=draft.interpreter,
             mounts=[cache_mount(each, task.folder) for each in caches],
         )
-        record = execute_run(spec, store, where)
+        claim, devices = Claim("", str(where), "a first run"), self.settings.devices
+        with leased(spec, claim, devices, lambda why: tell(NAME, f"... {why}")) as here:
+            record = execute_run(here, store, where)
         log = where / LOG
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         tell(NAME, f"... it took {_spoken(record.wall_seconds)}")

@@ -74,15 +74,8 @@ from ratchet.monitor.views import event_line
 from ratchet.records.events import Event, Follower, event_seconds
 from ratchet.records.ownership import Owner, owns_session, running_sessions
 from ratchet.records.paths import SessionPaths
-from ratchet.runs.hardware import (
-    VISIBLE_GPUS,
-    GpuSample,
-    allowed_gpus,
-    describe_machine,
-    list_gpus,
-    nvml_library,
-    sample_gpu,
-)
+from ratchet.runs.devices import VISIBLE_GPUS, allowed_gpus, list_gpus
+from ratchet.runs.hardware import GpuSample, describe_machine, nvml_library, sample_gpu
 
 Facts = Mapping[str, Any]
 NAME = "ratchet status"
@@ -218,7 +211,7 @@ class View:
         samples = []
         for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
             assert nvml is not None
-            handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
+            handle = one.handle(nvml)
             sample = sample_gpu(nvml, handle, 0.0)
             values = {name: getattr(sample, name) for name in GpuSample.NUMBERS}
             try:

@@ -390,7 +390,10 @@ def _gpu(machine: Machine) -> Iterator[Check]:
 def _one_gpu(gpu: GpuState, needed: bool) -> Check:
     total, used = gpu.total_bytes, gpu.used_bytes
     size = "memory unknown" if total is None else f"{total / GIB:.1f} GiB"
-    text = f"{gpu.name}, {size}"
+    number = "" if gpu.number is None else f"{gpu.number}: "
+    text = f"{number}{gpu.name}, {size}"
+    if gpu.holder:
+        return ok("gpu", f"{text}, leased by {gpu.holder}")
     if not gpu.processes and not (total and used and used > BUSY_SHARE * total):
         return ok("gpu", f"{text}, nobody else on it")
     if used is not None:

@@ -47,14 +47,16 @@ class Phase(enum.StrEnum):
 
 
 RUN = "run"
+WAITING = "waiting"
+"""Kind of the work of a run that has no device yet."""
 
 
 class Work(NamedTuple):
-    """A run, or a call of an agent, that has begun and is not known to have ended.
+    """A run, or a call of an agent, that has begun or waits, and is not known to have ended.
 
     ``folder`` is that of the store in which a run writes its log until it ends, and ``pattern``
     finds its lines of progress where the task has one.  ``awaits`` names the session that
-    trains the same run, and whose result this one will be.
+    trains the same run, and whose result this one will be; ``device`` is the GPU that it has.
 
     A tuple, since thousands of them are made anew for every view.
     """
@@ -71,6 +73,7 @@ class Work(NamedTuple):
     folder: str = ""
     pattern: str = ""
     awaits: str = ""
+    device: str = ""
 
 
 class JudgedExperiment(NamedTuple):
@@ -218,10 +221,12 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.phase, s.round = Phase.PROPOSING, 1
         case "run_started" | "guard_started":
             _run_started(s, event)
+        case "run_waiting":
+            _run_waits(s, event, WAITING, device=str(event["why"]))
         case "guard_finished":
             s.work.pop(_key(event), None)
         case "run_awaited":
-            _run_awaited(s, event)
+            _run_waits(s, event, RUN, awaits=awaited_words(event))
         case "run_finished":
             _measured(s, event)
             _run_finished(s, event)
@@ -305,6 +310,7 @@ def _run_started(s: SessionStanding, event: Event) -> None:
         limit_seconds=finite_number(budget.get("timeout_seconds")),
         folder=str(event.get("folder") or ""),
         pattern=str(event.get("curve") or ""),
+        device=_device(event.get("device")),
     )
     s.phase = _phase_of(work, s)
     s.failure = s.answer = None
@@ -313,16 +319,23 @@ def _run_started(s: SessionStanding, event: Event) -> None:
     s.work[_key(event)] = work
 
 
-def _run_awaited(s: SessionStanding, event: Event) -> None:
+def _device(told: Any) -> str:
+    """A run's GPU by its number; empty where none is told."""
+    index = whole_number(told.get("index")) if isinstance(told, Mapping) else None
+    return "" if index is None else f"GPU {index}"
+
+
+def _run_waits(s: SessionStanding, event: Event, kind: str, awaits: str = "", device: str = "") -> None:
     s.failure = s.answer = None
     s.work[_key(event)] = Work(
-        kind=RUN,
+        kind=kind,
         number=int(event["number"]),
         description=str(event["description"]),
         role=str(event["role"]),
         replicate=int(event["replicate"]),
         began=event_seconds(event),
-        awaits=awaited_words(event),
+        awaits=awaits,
+        device=device,
     )
 
 
@@ -366,7 +379,7 @@ def _run_finished(s: SessionStanding, event: Event) -> None:
 
 def _runs_ended(s: SessionStanding) -> None:
     """No run is at work any more; an agent may be, for a round to come."""
-    s.work = {key: work for key, work in s.work.items() if work.kind != RUN}
+    s.work = {key: work for key, work in s.work.items() if work.kind == "agent"}
 
 
 def _agent_asked(s: SessionStanding, event: Event) -> None:
@@ -640,7 +653,12 @@ def phase_line(found: Facts) -> str:
 
 def current_work(found: Facts) -> list[str]:
     """Work that goes on: each run or call with its age and its budget."""
-    return [f"{work_name(work)}, {work_age(work)}" for work in found["current"]]
+    return [", ".join(filter(None, _work_parts(work))) for work in found["current"]]
+
+
+def _work_parts(work: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name, device or what it waits for, and age of one run or call."""
+    return work_name(work), one_line_label(work.get("device") or ""), work_age(work)
 
 
 def standing_rows(found: Facts) -> list[tuple[str, str]]:

@@ -182,6 +182,19 @@ def _agent_waiting(event: Mapping[str, Any]) -> str:
     return f"waiting      {place}; asked again in {pause}, for {left} at most"
 
 
+def _run_waiting(event: Mapping[str, Any]) -> str:
+    return f"waiting      {_name(event)} {event['why']}"
+
+
+def _sharing(event: Mapping[str, Any]) -> str | None:
+    """A run says something at its start only if it shares its GPU."""
+    pids = event.get("shared_with") or ()
+    if not pids:
+        return None
+    others = f"process{'' if len(pids) == 1 else 'es'} {', '.join(map(str, pids))}"
+    return f"sharing      {_name(event)}: {others} of others stay on {event['device']['name']}"
+
+
 def _transferring(event: Mapping[str, Any]) -> str:
     return f"champion and baseline once more {event['scale']}, {event['runs']} runs"
 
@@ -217,6 +230,8 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "run_awaited": lambda e: (
         f"waiting      {_name(e)}: waits for {awaited_words(e)}, which trains the same run"
     ),
+    "run_waiting": _run_waiting,
+    "run_started": _sharing,
     "run_finished": _run_finished,
     "run_replayed": _run_replayed,
     "baseline": _baseline,

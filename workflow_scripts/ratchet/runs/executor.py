@@ -26,9 +26,10 @@ from ratchet.records.records import (
 from ratchet.records.series import parse_curve
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.curve import divergence, run_curve
+from ratchet.runs.devices import Claim
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
-from ratchet.runs.run import execute_run
+from ratchet.runs.run import execute_run, leased
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.task.environment import (
@@ -130,8 +131,10 @@ class Executor:
         def make(attempt: RunSpec) -> _Made:
             def perform(folder: Path) -> RunRecord:
                 here = self._on_this_machine(attempt)
-                journal.append("guard_started", **about, key=attempt.key, budget=budget)
-                record = execute_run(here, self.session.store, folder)
+                with self._leased(here, about) as (here, device):
+                    facts = {"key": attempt.key, "budget": budget, **device}
+                    journal.append("guard_started", **about, **facts)
+                    record = execute_run(here, self.session.store, folder)
                 if required and record.outcome is not Outcome.OK:
                     raise self._unguarded(description, record, folder)
                 return record
@@ -308,8 +311,9 @@ class Executor:
             here = self._on_this_machine(spec)
             facts = {"key": spec.key, "budget": self.session.budget, "folder": folder.name}
             facts |= {"curve": spec.curve} if spec.curve else {}
-            journal.append("run_started", **about, **facts)
-            made = execute_run(here, self.session.store, folder)
+            with self._leased(here, about) as (here, device):
+                journal.append("run_started", **about, **facts, **device)
+                made = execute_run(here, self.session.store, folder)
             record = self._traced(self._compared(made, source), spec, folder)
             if self._check is not None:
                 self._check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
@@ -353,6 +357,37 @@ class Executor:
                 self.session.journal.append("run_awaited", **about, key=key, **facts)
 
         return self.session.store.run(spec.inputs, perform, own, waits)
+    @contextlib.contextmanager
+    def _leased(
+        self, spec: RunSpec, about: Mapping[str, object]
+    ) -> Iterator[tuple[RunSpec, dict[str, object]]]:
+        """The spec with its device while the context lasts, and what the journal tells of that.
+
+        It also tells of a wait.  Others on a GPU who were waited for once are known.
+        """
+        session, config = self.session, self.session.config
+        number, minutes = about["number"], config.share_after_minutes
+        known: set[int] = set()
+        for event in self._events() if spec.device == "gpu" else ():
+            known |= {pid for pid in event.get("shared_with") or () if isinstance(pid, int)}
+        claim = Claim(
+            session=session.paths.session,
+            folder=str(session.paths.root.resolve()),
+            run=f"experiment {number}" if number else str(about["description"]),
+            share_after_seconds=None if minutes is None else 60.0 * minutes,
+            known=frozenset(known),
+        )
+
+        def said(why: str) -> None:
+            session.journal.append("run_waiting", **about, why=why)
+
+        with leased(spec, claim, config.devices, said) as here:
+            device: dict[str, object] = {}
+            if here.lease is not None and here.lease.gpu is not None:
+                gpu = here.lease.gpu
+                device = {"device": {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name}}
+                device |= {"shared_with": here.lease.shared} if here.lease.shared else {}
+            yield here, device
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
         """The record with what slowed the run, beside the session's runs so far.
@@ -408,7 +443,7 @@ class Executor:
         python = None
         if session.manifest.python is not None:
             python = task_interpreter(session.config, task, session.paths.root, session.harness)
-        check_hardware(session.manifest, task.device, python)
+        check_hardware(session.manifest, task.device, python, session.config.devices)
         check_caches(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
         if session.manifest.allowed is not None:

@@ -1,4 +1,4 @@
-"""GPUs, memory and processors: what is there, whose turn it is, what a session was measured on.
+"""GPUs, memory and processors: what is there, and what a session was measured on.
 
 The only module that imports ``pynvml`` (nvidia-ml-py), when it is first needed.  Without a
 driver, or without a GPU, there is no lease and no telemetry, and runs go on as they are.
@@ -7,18 +7,15 @@ driver, or without a GPU, there is no lease and no telemetry, and runs go on as 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import functools
 import importlib
 import operator
 import os
 import platform
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +23,7 @@ from ratchet.base.errors import NEW_SESSION, FixedInputChangedError, OtherHardwa
 from ratchet.base.structs import Frozen, Struct, field
 from ratchet.records.records import Manifest
 from ratchet.records.series import Sample
+from ratchet.runs.devices import ALL, VISIBLE_GPUS, Devices, Gpu, allowed_gpus, list_gpus
 from ratchet.runs.sandbox.cgroups import own_cgroup
 from ratchet.task.task import GB
 
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
 
 
 SAMPLE_SECONDS = 0.5
-# Between two looks for a free GPU.
-WAIT_SECONDS = 0.5
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 # Names by bit, as nvidia-smi shows them; idleness and the application's own
 # clock settings are no throttling.
 THROTTLE_REASONS = {
@@ -61,111 +56,26 @@ def nvml_library() -> Any | None:
     return nvml
 
 
-class Gpu(Frozen):
-    """One GPU: its place in the order of the bus, its lasting id, its model."""
+def chosen_gpus(devices: Devices = ALL) -> list[Gpu]:
+    """The GPUs that runs of this process may have; none without a driver.
 
-    index: int
-    uuid: str
-    name: str
-
-
-def list_gpus(nvml: Any | None) -> list[Gpu]:
-    """All GPUs of this machine; none without a library."""
-    if nvml is None:
-        return []
-    found = []
-    with contextlib.suppress(nvml.NVMLError):
-        for index in range(nvml.nvmlDeviceGetCount()):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-            found.append(Gpu(index, uuid, name))
-    return found
+    Raises :class:`ratchet.base.errors.ConfigError` for one of ``devices`` that is not there.
+    """
+    nvml = nvml_library()
+    try:
+        return allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS), devices)
+    finally:
+        if nvml is not None:
+            nvml.nvmlShutdown()
 
 
 @functools.cache
-def gpu_models() -> tuple[str, ...]:
+def gpu_models(devices: str | tuple[int | str, ...] = ALL) -> tuple[str, ...]:
     """Names of the GPUs that runs of this process may have, in the order of their choice.
 
     Each once; empty without a driver, or where an outer choice leaves none.
     """
-    nvml = nvml_library()
-    if nvml is None:
-        return ()
-    allowed = allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS))
-    nvml.nvmlShutdown()
-    return tuple(dict.fromkeys(gpu.name for gpu in allowed))
-
-
-def allowed_gpus(found: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """The GPUs that an outer ``CUDA_VISIBLE_DEVICES`` leaves, in its order.
-
-    As CUDA does: indices or the beginnings of ids, and nothing after the first
-    entry that fits none.
-    """
-    if visible is None:
-        return list(found)
-    chosen: list[Gpu] = []
-    for word in (part.strip() for part in visible.split(",")):
-        match = [
-            gpu
-            for gpu in found
-            if str(gpu.index) == word or (not word.isdigit() and word and gpu.uuid.startswith(word))
-        ]
-        if len(match) != 1:
-            break
-        chosen += match
-    return chosen
-
-
-class GpuLease(Frozen):
-    """One GPU that is ours while ``descriptor`` is open, here or in a child."""
-
-    gpu: Gpu
-    descriptor: int
-
-
-@contextlib.contextmanager
-def lease_gpu(
-    nvml: Any | None, visible: str | None, folder: Path | None = None, model: str | None = None
-) -> Iterator[GpuLease | None]:
-    """Hold one free GPU, of ``model`` if that is given, against all other processes here.
-
-    Waits until one is free.  ``None`` where no such GPU is visible.  The lock is an
-    flock on a file in ``folder`` (by default the machine's temporary one), which
-    ends with the last process that has the descriptor.
-    """
-    candidates = [g for g in allowed_gpus(list_gpus(nvml), visible) if model in (None, g.name)]
-    if not candidates:
-        yield None
-        return
-    place = folder or Path(tempfile.gettempdir())
-    while True:
-        for gpu in candidates:
-            descriptor = _lock(place / f"ratchet-{gpu.uuid}.lock")
-            if descriptor is None:
-                continue
-            try:
-                yield GpuLease(gpu, descriptor)
-            finally:
-                os.close(descriptor)
-            return
-        time.sleep(WAIT_SECONDS)
-
-
-def _lock(path: Path) -> int | None:
-    # Another user's file in a sticky folder cannot be opened to be created.
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
-        return None
-    return descriptor
+    return tuple(dict.fromkeys(gpu.name for gpu in chosen_gpus(devices)))
 
 
 class GpuSample(Frozen):
@@ -242,7 +152,7 @@ class GpuSampler(Struct, dict=True):
     samples: list[GpuSample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._handle = self.nvml.nvmlDeviceGetHandleByIndex(self.gpu.index)
+        self._handle = self.gpu.handle(self.nvml)
         self.began = time.monotonic()
         self._before = sample_gpu(self.nvml, self._handle, 0.0).processes
         self._own: set[int] = set()
@@ -355,24 +265,29 @@ LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 
 
 class GpuState(Frozen):
-    """One GPU with its memory in bytes and the processes that have it open."""
+    """One GPU with its memory in bytes and the processes that have it open.
+
+    ``number`` is what ``devices`` calls it, and ``holder`` has a lease of it.
+    """
 
     name: str
     uuid: str
     total_bytes: int | None
     used_bytes: int | None
     processes: tuple[int, ...]
+    number: int | None = None
+    holder: str = ""
 
 
-def visible_gpus(nvml: Any | None, visible: str | None) -> list[GpuState]:
-    """The GPUs that an outer ``CUDA_VISIBLE_DEVICES`` leaves; none without a library."""
+def visible_gpus(nvml: Any | None, visible: str | None, devices: Devices = ALL) -> list[GpuState]:
+    """The GPUs that an outer ``CUDA_VISIBLE_DEVICES`` and a session's ``devices`` leave."""
     found = []
-    for one in allowed_gpus(list_gpus(nvml), visible):
+    for one in allowed_gpus(list_gpus(nvml), visible, devices):
         total = used = None
         processes: tuple[int, ...] = ()
         assert nvml is not None
         with contextlib.suppress(nvml.NVMLError):
-            handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
+            handle = one.handle(nvml)
             processes = tuple(sorted(sample_gpu(nvml, handle, 0.0).processes))
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
             total, used = int(memory.total), int(memory.used)
@@ -393,7 +308,7 @@ def driver_versions(nvml: Any | None) -> tuple[str | None, str | None]:
     return version, cuda
 
 
-def memory_gb(device: str) -> float | None:
+def memory_gb(device: str, devices: Devices = ALL) -> float | None:
     """Memory that a task on ``cpu`` or ``gpu`` can count on, in 1e9 bytes.
 
     Of several visible GPUs the smallest, since a run may get any of them; of a
@@ -403,7 +318,7 @@ def memory_gb(device: str) -> float | None:
         size = ram_bytes()
         return None if size is None else size / GB
     nvml = nvml_library()
-    states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
+    states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS), devices)
     totals = [state.total_bytes for state in states if state.total_bytes is not None]
     return min(totals) / GB if totals else None
 
@@ -419,7 +334,9 @@ def ram_bytes(limits: Sequence[Path] = LIMITS) -> int | None:
     return min(sizes, default=None)
 
 
-def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
+def current_hardware(
+    device: str, model: str | None = None, devices: Devices = ALL
+) -> dict[str, Any]:
     """The hardware class of this machine, as part of a run's key.
 
     ``device`` is the task's: on ``cpu`` the GPUs of the machine do not matter.  On a
@@ -428,7 +345,7 @@ def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_model()}
     if device == "gpu":
-        here = gpu_models()
+        here = gpu_models(devices if isinstance(devices, str) else tuple(devices))
         found["gpus"] = [model] if model in here else list(here[:1])
     return found
 
@@ -461,7 +378,7 @@ CPU_LIMITS = (Path("/sys/fs/cgroup/cpu.max"),)
 """Where containers state how much of the processors they may use, cgroup version 2."""
 
 
-def machine_description(device: str) -> dict[str, Any]:
+def machine_description(device: str, devices: Devices = ALL) -> dict[str, Any]:
     """Names and sizes of this machine: processor, memory, system and, for ``gpu``, its GPUs.
 
     For readers alone: nothing of it is part of a run's key.  What is not known is left out.
@@ -477,7 +394,7 @@ def machine_description(device: str) -> dict[str, Any]:
     }
     nvml = nvml_library() if device == "gpu" else None
     if nvml is not None:
-        states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
+        states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS), devices)
         found["gpus"] = [{"name": s.name, "memory_bytes": s.total_bytes} for s in states]
         found["driver"], found["cuda"] = driver_versions(nvml)
     return {name: value for name, value in found.items() if value}
@@ -505,6 +422,12 @@ def describe_machine(machine: Mapping[str, Any]) -> str:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.0f} GiB"
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the hardware threads that runs of this process may have, at least one."""
+    known = sorted(os.sched_getaffinity(0))
+    return known[: max(1, int(usable_threads()))]
 
 
 def usable_threads(limits: Sequence[Path] = CPU_LIMITS) -> float:
@@ -540,12 +463,14 @@ def _system_name() -> str | None:
     return None
 
 
-def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) -> None:
+def check_hardware(
+    manifest: Manifest, device: str, python: Interpreter | None, devices: Devices = ALL
+) -> None:
     """Raise :class:`FixedInputChangedError` where new runs could not be compared.
 
     ``python`` is the task's own interpreter as it is now.
     """
-    here = current_hardware(device, gpu_model_of(manifest.hardware))
+    here = current_hardware(device, gpu_model_of(manifest.hardware), devices)
     if here != manifest.hardware:
         raise OtherHardwareError(
             f"session {manifest.session!r} was started on "

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +25,23 @@ from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen, asdict, replace
 from ratchet.records.series import SAMPLES, series_table
 from ratchet.records.store import LOG, LOG_ASKED, SOURCE, RunRecord, Store
-from ratchet.runs.hardware import (
+from ratchet.runs.devices import (
+    ALL,
     VISIBLE_GPUS,
+    Claim,
+    Devices,
+    Gpu,
+    Lease,
+    Said,
+    lease_cores,
+    lease_gpu,
+)
+from ratchet.runs.hardware import (
     GpuSampler,
     gpu_model_of,
-    lease_gpu,
     machine_samples,
     nvml_library,
+    usable_cores,
 )
 from ratchet.runs.outcome import run_record
 from ratchet.runs.probe import Watch, wait_for_quiet
@@ -80,6 +90,30 @@ ALLOWED_VARIABLES = (
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
 )
+
+
+@contextlib.contextmanager
+def leased(
+    spec: RunSpec,
+    claim: Claim | None = None,
+    devices: Devices = ALL,
+    said: Said | None = None,
+) -> Iterator[RunSpec]:
+    """The spec with the device that its run has while the context lasts; waits for its turn.
+
+    A run on the processor has cores of its own if time is its budget.  In steps, or as a
+    guard, it computes the same however long that takes, so it waits for nobody; a run whose
+    time it took is made again.
+    """
+    if spec.device == "gpu":
+        visible, model = os.environ.get(VISIBLE_GPUS), gpu_model_of(spec.hardware)
+        with lease_gpu(nvml_library(), visible, None, model, devices, claim, said) as lease:
+            yield replace(spec, lease=lease)
+    elif spec.budget_seconds is not None and not spec.guard:
+        with lease_cores(usable_cores(), spec.threads, None, claim, said) as cores:
+            yield replace(spec, lease=cores)
+    else:
+        yield spec
 
 
 def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
@@ -153,10 +187,10 @@ def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
     }
     if spec.evaluator:
         order["evaluator"] = _evaluator_order(space)
-    if spec.device == "gpu":
-        answer = _supervise_on_gpu(order, gpu_model_of(spec.hardware))
+    if spec.lease is not None and spec.lease.gpu is not None:
+        answer = _supervise_on_gpu(order, spec.lease, spec.lease.gpu)
     else:
-        answer = _supervise(order)
+        answer = _supervise(order, spec.lease)
     # An earlier try may have left some.
     (folder / SAMPLES).unlink(missing_ok=True)
     samples = machine_samples(answer.get("samples", ()), answer.pop("gpu_samples", ()))
@@ -220,31 +254,27 @@ def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> 
     )
 
 
-def _supervise_on_gpu(order: dict[str, Any], model: str | None) -> dict[str, Any]:
-    """Answer of the supervisor for a run with a GPU of its own, where there is one.
+def _supervise_on_gpu(order: dict[str, Any], lease: Lease, gpu: Gpu) -> dict[str, Any]:
+    """Answer of the supervisor for a run with a GPU of its own.
 
     Beside it the samples of the GPU, and what they come to.
     """
-    nvml = nvml_library()
-    with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
-        if lease is None:
-            return _supervise(order)
-        order["environment"] = {**order["environment"], VISIBLE_GPUS: lease.gpu.uuid}
-        if "container" in order:
-            start = with_gpu(order["container"]["start"], lease.gpu.uuid)
-            order["container"] = {**order["container"], "start": start}
-        with (
-            start_supervisor(order, [lease.descriptor]) as process,
-            GpuSampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,
-        ):
-            answer = _answer(process, order)
-        late = sampler.began - answer.get("began", sampler.began)
-        taken = [replace(each, seconds=each.seconds + late) for each in sampler.samples]
-        return {**answer, "telemetry": sampler.summary(), "gpu_samples": taken}
+    order["environment"] = {**order["environment"], VISIBLE_GPUS: gpu.uuid}
+    if "container" in order:
+        start = with_gpu(order["container"]["start"], gpu.uuid)
+        order["container"] = {**order["container"], "start": start}
+    with (
+        start_supervisor(order, lease.descriptors) as process,
+        GpuSampler(nvml_library(), gpu, lambda: descendants(process.pid)) as sampler,
+    ):
+        answer = _answer(process, order)
+    late = sampler.began - answer.get("began", sampler.began)
+    taken = [replace(each, seconds=each.seconds + late) for each in sampler.samples]
+    return {**answer, "telemetry": sampler.summary(), "gpu_samples": taken}
 
 
-def _supervise(order: Mapping[str, Any]) -> dict[str, Any]:
-    with start_supervisor(order) as process:
+def _supervise(order: Mapping[str, Any], lease: Lease | None) -> dict[str, Any]:
+    with start_supervisor(order, lease.descriptors if lease else ()) as process:
         return _answer(process, order)
 
 

@@ -6,11 +6,15 @@ from typing import Any
 
 from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.records.store import run_key
+from ratchet.runs.devices import Lease
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
 BESIDE = frozenset(
-    {"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds", "draws", "curve"}
+    {
+        *("isolation", "hidden", "packages", "python", "mounts", "lease"),
+        *("evaluation_seconds", "draws", "curve"),
+    }
 )
 """Fields of a run that say how a machine serves it, not what it computes."""
 
@@ -50,7 +54,8 @@ class RunSpec(Frozen):
 
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
     are made from, ``packages`` those that it needs: where they are named it sees no others
-    of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here,
+    and ``lease`` is the device that the run has.
     ``evaluation_seconds`` is what the baseline's evaluation takes here: a model that knows it
     can train for as much less as its own takes longer.  ``draws`` is the hexadecimal number
     from which the evaluator draws the order of its questions, so that a repeated run is asked
@@ -93,6 +98,7 @@ class RunSpec(Frozen):
     packages: Sequence[str] = ()
     python: Interpreter | None = None
     mounts: Sequence[CacheMount] = ()
+    lease: Lease | None = None
     evaluation_seconds: float | None = None
     draws: str = ""
     curve: str = ""

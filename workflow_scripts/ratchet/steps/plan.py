@@ -465,7 +465,9 @@ def _checked_plan(
         raise_faults(faults)
         with watch_inputs(settings, paths, owner):
             frozen = check_manifest(paths, settings, found[0])
-        faults += faults_of([lambda: _check_trackers(settings)])
+        faults += faults_of(
+            [lambda: _check_devices(settings, found[0]), lambda: _check_trackers(settings)]
+        )
     elif found:
         faults += [fault.error for fault in start_faults(settings, found[0], root, harness)]
     scales = list[Scale | None]()
@@ -674,6 +676,7 @@ def start_faults(settings: Config, task: Task, root: Path, harness: Path) -> lis
         ("packages", packages),
         ("cache", lambda: None if task.fills_caches else require_task_caches(task)),
         ("guard", guard),
+        ("devices", lambda: _check_devices(settings, task)),
         ("remember", lambda: _check_remembered(settings, task, root)),
         ("trackers", lambda: _check_trackers(settings)),
     ]
@@ -686,6 +689,20 @@ def _check_remembered(settings: Config, defined: Task, root: Path) -> None:
         from ratchet.proposers.memory import check_remembered  # needed by few
 
         check_remembered(settings, defined, root)
+
+
+def _check_devices(settings: Config, defined: Task) -> None:
+    """Refuse GPUs that are not there, where runs need some."""
+    if isinstance(settings.devices, str):
+        return
+    from ratchet.runs.hardware import chosen_gpus  # needed by few
+
+    device, most = defined.device, math.inf if settings.preset == AUTO else None
+    with contextlib.suppress(RatchetError):  # which is told as the preset's
+        preset = choose_preset(settings.preset, defined.presets, most, str(defined.definition))
+        device = defined.sized(preset).device
+    if device == "gpu":
+        chosen_gpus(settings.devices)
 
 
 def _check_trackers(settings: Config) -> None:

@@ -156,7 +156,7 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
 
 def choose_session_preset(config: Config, task: Task) -> Preset | None:
     """The preset of a new session; for ``auto`` by what this machine has."""
-    memory = memory_gb(task.device) if config.preset == AUTO else None
+    memory = memory_gb(task.device, config.devices) if config.preset == AUTO else None
     return choose_preset(config.preset, task.presets, memory, str(task.definition))
 
 

@@ -109,7 +109,7 @@ def _manifest(session: Session, task: Task, scale: Scale, preset: Preset | None)
         "budget_steps": scale.budget_steps,
         "timeout_seconds": scale.timeout_seconds,
     }
-    hardware = current_hardware(sized.device)
+    hardware = current_hardware(sized.device, devices=session.config.devices)
     manifest = replace(old, hardware=hardware, **_settings({**frozen, "preset": _name(preset)}))
     if preset == old.preset:
         return manifest
