@@ -14,6 +14,12 @@ def test_a_run_that_lands_on_another_model_is_made_where_its_own_is(tmp_path: Pa
     kept = box.runs()
     assert box.json("manifest.json")["hardware"]["gpus"] == ["Large 2"]
     assert [work.device for work in works(box)] == ["GPU-0-landed"] * 2, "of two models, one"
+    assert {event["device"]["uuid"] for event in box.events("run_started")} == {"GPU-0-landed"}
+    box.settings["devices"] = [7]
+    said = box.play(check=False)
+    assert box.status == 64
+    assert "devices: expected numbers or ids of the GPUs, found 7; there are 0: GPU-0-l" in said
+    box.settings["devices"] = [1, 0]
     (fake / "names").write_text("Small 1,Small 1")
     said = box.play(check=False)
     assert box.status != 0

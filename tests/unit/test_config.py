@@ -108,6 +108,15 @@ WRONG = [
 ]
 
 
+WRONG += [
+    ({"devices": "some"}, "devices: expected all, or a list of numbers and ids of GPUs, found"),
+    ({"devices": [0, "a"]}, "devices.1: expected the beginning of a GPU's id, such as GPU-5f0c"),
+    ({"devices": [-1]}, "devices.0: expected at least 0, found -1"),
+    ({"devices": []}, "devices: expected"),
+    ({"share_after_minutes": -1}, "share_after_minutes: expected at least 0"),
+]
+
+
 @pytest.mark.parametrize(("change", "words"), WRONG)
 def test_mistakes_are_named(change: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):

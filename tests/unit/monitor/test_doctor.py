@@ -167,6 +167,11 @@ def test_what_is_said_and_what_to_do(
             "A, 80.0 GiB, 40.0 GiB of it in use",
         ),
         (GpuState("A", "", 80 * GIB, GIB, (1,)), "warning", "in use by process 1"),
+        (
+            GpuState("A", "", 80 * GIB, GIB, (1,), 2, "session night (experiment 3)"),
+            "ok",
+            "2: A, 80.0 GiB, leased by session night (experiment 3)",
+        ),
         (GpuState("A", "", None, None, ()), "ok", "A, memory unknown, nobody else on it"),
     ],
 )

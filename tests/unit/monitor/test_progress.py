@@ -119,6 +119,20 @@ NOBODY = f"nobody runs it, its last event is 20 s ago; go on with: {AGAIN}"
 STOP = {"reason": "deadline", "detail": "the time limit is over"}
 
 
+def test_a_run_shows_its_device_or_what_it_waits_for() -> None:
+    waits = {**run(310, False, 2), "event": "run_waiting", "why": "waits for\na GPU: it is used"}
+    known = of([*FIRST, waits], 310 + 3600)
+    assert known["state"] == "running", "a wait may take hours"
+    (text,) = current_work(known)
+    assert text.startswith("experiment 2: ")
+    assert text.endswith(", waits for a GPU: it is used, 1 h")
+    begun = {**run(320, False, 2), "device": {"index": 1, "uuid": "GPU-1", "name": "H200"}}
+    (text,) = current_work(of([*FIRST, waits, begun], 330))
+    assert ", GPU 1, 10 s" in text
+    (text,) = current_work(of([*FIRST, {**begun, "device": "odd"}], 330))
+    assert "GPU" not in text
+
+
 def test_an_agent_that_is_waited_for_has_a_clock() -> None:
     answered = {**ASKED[-1], "event": "agent_answered"}
     (work,) = of([*ASKED, answered, WAITING], 500)["current"]

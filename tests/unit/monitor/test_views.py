@@ -41,6 +41,8 @@ ASIDE = at(4, "set_aside", agent="codex", round=3, description="a\nb", reason="t
 WAITING = at(4, "agent_waiting", agent="codex", round=3, why="its service limits the rate")
 WAITING |= {"words": "429\nno", "seconds": 240.0, "left_seconds": 7000.0}
 SAID = "waiting      codex, round 3: its service limits the rate (“429 no”); asked again in 4 min"
+QUEUED = RUN | {"event": "run_waiting", "why": "waits for\na GPU"}
+SHARED = RUN | {"event": "run_started", "device": {"name": "H200"}, "shared_with": [7, 8]}
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
 
@@ -73,6 +75,8 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
         (ASIDE, "kept aside   codex, round 3: a b: taken"),
         (WAITING, SAID),
+        (QUEUED, "waiting      #1 *waits for a GPU"),
+        (SHARED, "sharing      #1 *: processes 7, 8 of others stay on H200"),
         (WAITING | {"words": ""}, "*limits the rate; asked again in 4 min, for 1.9 h at most"),
         (at(4, "agent_unusable", detail="it is\nbroken"), "no proposal  it is broken"),
         (REFUSED, "sent back    codex, round 3: it lied"),

@@ -12,8 +12,10 @@ from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Outcome, Pace, Role, RunSummary
 from ratchet.records.series import CurvePoint
 from ratchet.records.store import RunRecord, run_key
+from ratchet.runs import devices
 from ratchet.runs import executor as module
 from ratchet.runs.executor import Executor
+from ratchet.runs.hardware import usable_cores
 from ratchet.runs.spec import RunSpec
 
 SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
@@ -75,6 +77,27 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(tmp_path, monkeypatch)
+
+
+def test_a_wait_for_a_device_is_told_and_ends_before_the_run_begins(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "SAID_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(devices, "WAIT_SECONDS", 0.002)
+    monkeypatch.setenv("RATCHET_LEASES", str(tmp_path / "leases"))
+    cores = usable_cores()
+    other = devices.lease_cores(cores, len(cores), None, devices.Claim("other", "", "experiment 3"))
+    other.__enter__()
+
+    def heard(event: dict[str, Any]) -> None:
+        if event["event"] == "run_waiting":
+            assert "used by session other (experiment 3, since " in event["why"]
+            other.__exit__(None, None, None)
+
+    runs.executor.session.journal._listener = heard
+    runs.made(ended(OK))
+    told = [event["event"] for event in read_events(runs.events)]
+    assert told == ["run_waiting", "run_started", "run_finished"]
 
 
 @pytest.mark.parametrize(

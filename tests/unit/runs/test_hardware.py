@@ -110,6 +110,7 @@ def test_the_class_of_the_hardware(put: Any, monkeypatch: Patch) -> None:
     assert hardware.current_hardware("gpu") == {**cpu, "gpus": [H200]}
     assert hardware.gpu_model_of(hardware.current_hardware("gpu", A100)) == A100
     assert hardware.current_hardware("gpu", "T4")["gpus"] == [H200]
+    assert hardware.current_hardware("gpu", devices=[1, 0])["gpus"] == [A100]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert hardware.current_hardware("gpu", H200)["gpus"] == [A100]
     assert hardware.describe_hardware({"cpu": "EPYC", "gpus": ["H200"]}) == "EPYC, H200"
