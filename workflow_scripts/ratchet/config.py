@@ -301,6 +301,7 @@ class Config(Frozen):
     devices: Annotated[str | Sequence[int | str], in_file(DEVICES)]
     share_after_minutes: Minutes | None
     isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
+    compile_cache_gb: Price
     target: float | None
     proposer: Proposer
     proposers: Annotated[Sequence[Competing], Meta(min_length=2)] | None

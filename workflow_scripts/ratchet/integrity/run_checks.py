@@ -43,7 +43,7 @@ class RunTrace(Frozen):
     budget, ``evaluating`` what was used from then to the last reply.  A confirmation asks
     about more data than the search: ``share`` is the part of its questions that the search
     asks too.  ``tokens`` and ``printed_mb`` are the run's own words, ``measured_mb`` is the
-    harness's.
+    harness's, and so is whether it was given a compile ``cache``.
     """
 
     seed: int
@@ -53,6 +53,7 @@ class RunTrace(Frozen):
     tokens: float | None = None
     printed_mb: float | None = None
     measured_mb: float | None = None
+    cache: bool = False
 
     @property
     def used(self) -> float | None:
@@ -158,6 +159,7 @@ def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
         tokens=record.metrics.get(limits.tokens) if limits and limits.tokens else None,
         printed_mb=task.memory_mb(record.metrics),
         measured_mb=record.peak_memory_mb,
+        cache=bool(record.compile_cache),
     )
     if served is None:
         return trace
@@ -181,15 +183,16 @@ def off_budget(
     One sum is bounded: from the start to the last reply.  Where in it a candidate learns
     does not matter then, and a dear evaluation is no reason to accuse anybody: it costs
     training time.  ``budget_seconds`` is ``None`` with a budget in steps, whose seconds
-    follow the model.
+    follow the model.  Compiling counts, so a run that had a compile cache is held to those of
+    the baseline's that had one too, and one without to those without.
     """
-    usual = _median([run.used for run in baseline])
-    if limits is None or budget_seconds is None or usual is None:
+    if limits is None or budget_seconds is None:
         return None
-    most = usual + limits.tolerance * max(usual, budget_seconds)
     for run in runs:
-        if run.trained is None or run.used is None:
+        usual = _median([other.used for other in baseline if other.cache == run.cache])
+        if run.trained is None or run.used is None or usual is None:
             continue
+        most = usual + limits.tolerance * max(usual, budget_seconds)
         if run.trained < limits.min_fraction * budget_seconds:
             return f"trained {run.trained:.2g} of {budget_seconds:g} s"
         if run.used > most:

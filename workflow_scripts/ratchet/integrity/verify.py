@@ -59,8 +59,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 # A file of loose or packed objects, as git's complaints name it.
 _OBJECTS = re.compile(r"objects/(?:[0-9a-f]{2}|pack)/[\w.-]+\w")
 # Folders of the store that hold no answers: locks, work in progress, what was found damaged
-# before, and commits of other people's repositories, of which what a session uses is compared
-# with its manifest.
+# before, commits of other people's repositories, of which what a session uses is compared
+# with its manifest, and what was compiled, which is checked before each use.
 _OTHER = (
     "blobs",
     "runs",
@@ -73,6 +73,7 @@ _OTHER = (
     "trees",
     "clones",
     "environments",
+    "caches",
 )
 # What git itself writes into `config`; other sections (a remote, say) are the user's.
 _CORE = re.compile(

@@ -214,6 +214,14 @@ class StorePaths(Frozen):
         """A bare repository of ours with what was fetched from an address."""
         return self.root / "clones" / token
 
+    @property
+    def caches(self) -> Path:
+        """Folder of what PyTorch compiled, by source and machine."""
+        return self.root / "caches"
+
+    def cache(self, key: str) -> Path:
+        return self.caches / key[:2] / key
+
     def memo(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / f"{key}.json"
 

@@ -70,7 +70,8 @@ class RunRecord(Frozen):
     how tries before this one ended, which something else than the run broke off.
     ``machine`` says what of the machine may be to blame for a failure, if anything may.
     ``diverged`` says where the training loss went astray, in words, also of a run that ended
-    well and whose metric counts.
+    well and whose metric counts.  ``compile_cache`` is ``warm`` of a run that started from what
+    a warm-up of its source compiled, ``empty`` where that left nothing, and empty without one.
     """
 
     outcome: Outcome
@@ -92,8 +93,9 @@ class RunRecord(Frozen):
     earlier_tries: tuple[str, ...] = ()
     machine: str = ""
     diverged: str = ""
+    compile_cache: str = ""
 
-    OPTIONAL: ClassVar[tuple[str, ...]] = ("machine", "diverged")
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("machine", "diverged", "compile_cache")
 
     @property
     def is_of_machine(self) -> bool:
@@ -124,6 +126,17 @@ class RunRecord(Frozen):
         return self.evaluation.trained_wall_seconds
 
     @property
+    def start_seconds(self) -> float | None:
+        """Wall seconds from its start to its evaluation that were no training, compiling included.
+
+        ``None`` where it did not print how long it trained, or was not evaluated.
+        """
+        printed, asked = self.metrics.get("training_seconds"), self.evaluation
+        if printed is None or asked is None or asked.trained_wall_seconds is None:
+            return None
+        return max(0.0, asked.trained_wall_seconds - printed)
+
+    @property
     def numbers(self) -> dict[str, float | None]:
         """Numbers that the run printed, and those that were measured, by name."""
         return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
@@ -149,7 +162,7 @@ class Store:
         try:
             if path.stat().st_size == len(data) and digest_bytes(path.read_bytes()) == sha:
                 return sha
-            self._set_aside(path)
+            self.set_aside(path)
         except FileNotFoundError:
             pass
         write_bytes(path, data, mode=0o444)
@@ -198,11 +211,11 @@ class Store:
                 entry = read_entry(path)
                 if entry["digest"] == digest(entry["answer"]):
                     return entry["answer"]
-                self._set_aside(path)
+                self.set_aside(path)
             except InputMissingError:
                 pass
             except (DataError, KeyError, TypeError):
-                self._set_aside(path)
+                self.set_aside(path)
             value = to_json_values(answer())
             entry = {"question": to_json_values(question), "answer": value, "digest": digest(value)}
             write_json(path, entry)
@@ -237,7 +250,7 @@ class Store:
         """As :meth:`lookup`, for who holds the key: nobody makes the entry meanwhile."""
         record, folder = self.peek(key), self.paths.run(key)
         if record is None and folder.exists():
-            self._set_aside(folder)
+            self.set_aside(folder)
         return record
 
     def recorded(self, key: str) -> RunRecord | None:
@@ -394,7 +407,7 @@ class Store:
                 raise DamagedError(path)
         return record
 
-    def _set_aside(self, path: Path) -> None:
+    def set_aside(self, path: Path) -> None:
         """Move a damaged entry out of the way; another process may be first."""
         self.paths.damaged.mkdir(parents=True, exist_ok=True)
         for attempt in range(1000):

@@ -25,11 +25,12 @@ from ratchet.records.records import (
 )
 from ratchet.records.series import parse_curve
 from ratchet.records.store import LOG, RunRecord
+from ratchet.runs.compile_cache import CompileCaches
 from ratchet.runs.curve import divergence, run_curve
 from ratchet.runs.devices import Claim
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
-from ratchet.runs.run import execute_run, leased
+from ratchet.runs.run import compiled_cache, execute_run, leased
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.task.environment import (
@@ -40,13 +41,16 @@ from ratchet.task.environment import (
     task_interpreter,
 )
 from ratchet.task.packages import PLACE, installed_packages
-from ratchet.task.task import Task
+from ratchet.task.task import GB, Task
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
 
 _Made = tuple[str, RunRecord, bool, bool]
 """Key and record of an attempt, whether it was executed now, and whether another must be made."""
+
+WARM_UP = "warm-up"
+"""Folder of a warm-up, below that of the run it is made for."""
 
 SAID_LINES = 20
 """Last lines of a failed guard that are shown, where nothing keeps its log."""
@@ -312,6 +316,7 @@ class Executor:
             facts = {"key": spec.key, "budget": self.session.budget, "folder": folder.name}
             facts |= {"curve": spec.curve} if spec.curve else {}
             with self._leased(here, about) as (here, device):
+                here = self._compiled(here, about, folder)
                 journal.append("run_started", **about, **facts, **device)
                 made = execute_run(here, self.session.store, folder)
             record = self._traced(self._compared(made, source), spec, folder)
@@ -357,6 +362,7 @@ class Executor:
                 self.session.journal.append("run_awaited", **about, key=key, **facts)
 
         return self.session.store.run(spec.inputs, perform, own, waits)
+
     @contextlib.contextmanager
     def _leased(
         self, spec: RunSpec, about: Mapping[str, object]
@@ -388,6 +394,17 @@ class Executor:
                 device = {"device": {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name}}
                 device |= {"shared_with": here.lease.shared} if here.lease.shared else {}
             yield here, device
+
+    def _compiled(self, spec: RunSpec, about: Mapping[str, object], folder: Path) -> RunSpec:
+        """The spec with what it starts from, where the task lets runs start compiled."""
+        cached, limit = self.session.task.compile_cache, self.session.config.compile_cache_gb
+        if cached is None or not limit:
+            return spec
+        caches = CompileCaches(self.session.store, limit * GB)
+        found, told = compiled_cache(spec, caches, cached.blank, folder / WARM_UP)
+        if told:
+            self.session.journal.append("warm_up", **about, cache=found.key, **told)
+        return replace(spec, compiled=found)
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
         """The record with what slowed the run, beside the session's runs so far.

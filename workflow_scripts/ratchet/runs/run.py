@@ -25,6 +25,14 @@ from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen, asdict, replace
 from ratchet.records.series import SAMPLES, series_table
 from ratchet.records.store import LOG, LOG_ASKED, SOURCE, RunRecord, Store
+from ratchet.runs.compile_cache import (
+    FILES,
+    CompileCache,
+    CompileCaches,
+    cache_key,
+    cache_variables,
+    collect_cache,
+)
 from ratchet.runs.devices import (
     ALL,
     VISIBLE_GPUS,
@@ -76,6 +84,12 @@ LOG_LIMIT_BYTES = 1 << 20
 OUTSIDE_PAUSE_SECONDS = 1.0
 # Folder of the data files, below the run's own.
 DATA = "data"
+# Of a warm-up: its seed, which tells nothing of those that are drawn, enough of a budget for
+# the first steps, and where what it compiled lies until it is in the store.
+WARM_UP_SEED = 0
+WARM_UP_SECONDS = 1.0
+WARM_UP_STEPS = 2
+KEPT = "compiled"
 # What runs import at their start if the task asks for it.
 HOOKS = Path(__file__).resolve().parent / "seed_hook"
 # What a run may see of the harness's own environment.  Everything else (tokens,
@@ -149,7 +163,58 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
         answer = _attempt(spec, store, folder, kind)
     record = run_record(spec, folder, answer, kind, sandbox_holds(kind, spec.network))
     pace = None if watch is None else watch.pace(answer)
-    return replace(record, pace=pace, earlier_tries=(broken_off,) if broken_off else ())
+    return replace(
+        record,
+        pace=pace,
+        earlier_tries=(broken_off,) if broken_off else (),
+        compile_cache="" if spec.compiled is None else spec.compiled.state,
+    )
+
+
+def compiled_cache(
+    spec: RunSpec, caches: CompileCaches, blank: Sequence[str], folder: Path
+) -> tuple[CompileCache, Mapping[str, Any]]:
+    """What ``spec`` starts from, and what there is to tell of it; made now if there is none.
+
+    A warm-up makes it: the same command and files with another seed and hardly any budget,
+    without an evaluation, and with zeros in place of the data files ``blank``.  It has the
+    time that a run may take beside its budget, and ``folder``, which it does not leave behind.
+    """
+    kind = choose_sandbox(spec.isolation)
+    key = cache_key(spec.inputs, kind.value)
+    with caches.locked(key):
+        found, damage = caches.find(key)
+        told: dict[str, Any] = {"damaged": damage} if damage else {}
+        if found is not None:
+            return found, told
+        empty = CompileCache(key, folder, {}, 0.0)
+        beside = spec.timeout_seconds - (spec.budget_seconds or 0.0)
+        order = replace(
+            spec,
+            seed=WARM_UP_SEED,
+            budget_seconds=None if spec.budget_seconds is None else WARM_UP_SECONDS,
+            budget_steps=None if spec.budget_steps is None else WARM_UP_STEPS,
+            timeout_seconds=beside if beside > 0 else spec.timeout_seconds,
+            evaluator=(),
+            evaluation_data={},
+            audit_data={},
+            compiled=empty,
+            blank=blank,
+        )
+        folder.mkdir()
+        try:
+            answer = _attempt(order, caches.store, folder, kind)
+            # An evaluation that nobody serves ends most of them with a failure.
+            stopped = answer["timed_out"] or bool(_broken_off(answer))
+            files = {} if stopped else answer["compiled"]
+            told |= {"wall_seconds": answer["wall_seconds"], "files": len(files)}
+            if _broken_off(answer):
+                return empty, told
+            made = folder / KEPT
+            made.mkdir(exist_ok=True)
+            return caches.keep(key, made, files, answer["wall_seconds"]), told
+        finally:
+            remove_run_folder(folder)
 
 
 def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> dict[str, Any]:
@@ -161,6 +226,8 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> di
         answer["changed"] = space.changed()
         inside = path_inside(space.work) if kind is SandboxKind.CONTAINER else space.work.resolve()
         answer["folders"] = [str(inside)]
+        if spec.blank:
+            answer["compiled"] = collect_cache(space.work, folder / KEPT / FILES)
         for name, content in space.sources.items():
             write_below(folder / SOURCE / name, content)
         space.remove()
@@ -338,6 +405,10 @@ class Workspace(Frozen, dict=True):
             else:
                 shutil.copyfile(path, place)
             place.chmod(0o444)
+        for name in self.spec.blank:
+            self._write_zeros(name)
+        if self.spec.compiled is not None:
+            self.spec.compiled.lay_out(self.work, self.kind is SandboxKind.CONTAINER)
         if self.spec.evaluator:
             self.evaluator.mkdir()
             self._write_fixed(self.evaluator)
@@ -368,10 +439,19 @@ class Workspace(Frozen, dict=True):
             write_below(folder / name, self.store.get(sha))
             (folder / name).chmod(0o444)
 
+    def _write_zeros(self, name: str) -> None:
+        """A file of the size of a data file that holds nothing, and takes no room on the disk."""
+        place = self.work / DATA / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        os.truncate(place, self.store.paths.blob(self.spec.data[name]).stat().st_size)
+        place.chmod(0o444)
+
     @cached_property
     def _data(self) -> dict[str, Path]:
         """The run's data files in the store, verified once."""
-        return {name: self.store.path(sha) for name, sha in self.spec.data.items()}
+        given = {name: sha for name, sha in self.spec.data.items() if name not in self.spec.blank}
+        return {name: self.store.path(sha) for name, sha in given.items()}
 
     @cached_property
     def _mounts(self) -> bool:
@@ -445,6 +525,8 @@ class Workspace(Frozen, dict=True):
         allowed = [str(place / PLACE)] if spec.allowed_sha256 else []
         if hooks or allowed:
             found["PYTHONPATH"] = os.pathsep.join([*hooks, *allowed])
+        if spec.compiled is not None:
+            found |= cache_variables(place)
         if self.kind is SandboxKind.LANDLOCK and not self._mounts:
             # The machine's own /tmp is closed.
             found["TMPDIR"] = str(place)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.records.store import run_key
+from ratchet.runs.compile_cache import CompileCache
 from ratchet.runs.devices import Lease
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
@@ -13,7 +14,7 @@ from ratchet.task.task import BY_ENVIRONMENT, Seeding
 BESIDE = frozenset(
     {
         *("isolation", "hidden", "packages", "python", "mounts", "lease"),
-        *("evaluation_seconds", "draws", "curve"),
+        *("evaluation_seconds", "draws", "curve", "compiled", "blank"),
     }
 )
 """Fields of a run that say how a machine serves it, not what it computes."""
@@ -61,6 +62,9 @@ class RunSpec(Frozen):
     from which the evaluator draws the order of its questions, so that a repeated run is asked
     in the same one; without it the evaluator draws from the system's randomness.  ``curve`` is
     the task's pattern for lines of progress.
+
+    ``compiled`` is what the run starts from, in a copy of its own, where its source was compiled
+    before.  A warm-up, which fills that, has data files that are ``blank``: zeros in their place.
     """
 
     command: Sequence[str]
@@ -102,6 +106,8 @@ class RunSpec(Frozen):
     evaluation_seconds: float | None = None
     draws: str = ""
     curve: str = ""
+    compiled: CompileCache | None = None
+    blank: Sequence[str] = ()
 
     @property
     def inputs(self) -> dict[str, Any]:

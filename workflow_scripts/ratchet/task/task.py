@@ -165,6 +165,15 @@ class Cache(Frozen):
         return cls(value) if isinstance(value, str) else cls(**value)
 
 
+class CompileCached(Frozen):
+    """What a warm-up, which fills the compile cache of a source, must not see.
+
+    ``blank`` are visible data files that a model can learn from: it has zeros in their place.
+    """
+
+    blank: tuple[str, ...]
+
+
 def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
     """Patterns by the name of the number that they find."""
     named = [data["metric"], *([data["memory"]] if "memory" in data else [])]
@@ -353,6 +362,7 @@ class PlainKeys(Frozen, kw_only=True):
     constraints: tuple[Constraint, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     curve: str = ""
+    compile_cache: CompileCached | None = None
 
 
 class Task(PlainKeys, kw_only=True):
@@ -515,6 +525,7 @@ def _faults(task: Task) -> Iterator[str]:
     elif not task.evaluation_data:
         yield "data.evaluation: the evaluator needs at least one file"
     yield from _guard_faults(task)
+    yield from _compile_faults(task)
     yield from _pattern_faults(task.values)
     yield from _space_faults(task.values)
     yield from _constraint_faults(task)
@@ -543,6 +554,22 @@ def _guard_faults(task: Task) -> Iterator[str]:
         yield (
             "guard: expected a command with one of the fixed files, which no candidate can edit "
             f"({', '.join(task.fixed)}), found {' '.join(task.guard)}"
+        )
+
+
+def _compile_faults(task: Task) -> Iterator[str]:
+    if task.compile_cache is None:
+        return
+    for name in task.compile_cache.blank:
+        if name not in task.visible_data:
+            yield (
+                "compile_cache.blank: expected visible data files "
+                f"({', '.join(task.visible_data) or 'none'}), found {name}"
+            )
+    if task.caches:
+        yield (
+            "compile_cache: works only without a `cache`, which a warm-up could learn from; leave "
+            "one of them out"
         )
 
 
