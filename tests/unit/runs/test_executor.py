@@ -35,7 +35,7 @@ class Runs:
         self.records: dict[str, RunRecord] = {}
         self.ends: list[RunRecord] = []
         session: Any = SimpleNamespace(
-            task=SimpleNamespace(memory_mb=lambda _: None, memory_name="mb"),
+            task=SimpleNamespace(memory_mb=lambda _: None, memory_name="mb", compile_cache=None),
             store=SimpleNamespace(
                 run=self._run, lookup=self.records.get, finished=lambda _: 1_800_000_000.0
             ),

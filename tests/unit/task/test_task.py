@@ -105,6 +105,13 @@ def test_what_is_declared_is_read(folder: Path) -> None:
         ("", "guard: pytest", "guard: expected a list"),
         ("", "guard_seconds: 5", "guard_seconds: works only with a `guard`, which is missing"),
         ("", "guard: [x, prepare.py]\nguard_seconds: 0", "guard_seconds: expected more than 0"),
+        (
+            "",
+            "compile_cache: {blank: [audit.txt]}",
+            "visible data files (numbers.txt), found audit",
+        ),
+        ("", "compile_cache: {blank: []}", "compile_cache.blank: expected"),
+        ("", "compile_cache: {blank: [numbers.txt]}\ncache: [x]", "only without a `cache`"),
         ("category: other", "category: Other!", "a lower-case word, found 'Other!'"),
         ("name: fake", "name: [", "is not valid YAML"),
         ("", "allow_packages: ['git+https://a.b/c']", "expected a package with or without"),

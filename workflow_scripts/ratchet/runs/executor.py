@@ -396,14 +396,22 @@ class Executor:
             yield here, device
 
     def _compiled(self, spec: RunSpec, about: Mapping[str, object], folder: Path) -> RunSpec:
-        """The spec with what it starts from, where the task lets runs start compiled."""
-        cached, limit = self.session.task.compile_cache, self.session.config.compile_cache_gb
-        if cached is None or not limit:
+        """The spec with what it starts from, where the task lets runs start compiled.
+
+        Where the baseline compiles nothing, no other source has a warm-up.
+        """
+        cached = self.session.task.compile_cache
+        if cached is None or not self.session.config.compile_cache_gb:
             return spec
-        caches = CompileCaches(self.session.store, limit * GB)
-        found, told = compiled_cache(spec, caches, cached.blank, folder / WARM_UP)
-        if told:
-            self.session.journal.append("warm_up", **about, cache=found.key, **told)
+        limit_bytes = self.session.config.compile_cache_gb * GB
+        caches = CompileCaches(self.session.store, limit_bytes)
+        for sources in (self.session.baseline_files, spec.sources):
+            asked = replace(spec, sources=sources)
+            found, told = compiled_cache(asked, caches, cached.blank, folder / WARM_UP)
+            if told:
+                self.session.journal.append("warm_up", **about, cache=found.key, **told)
+            if not found.files or sources == spec.sources:
+                break
         return replace(spec, compiled=found)
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
