@@ -18,7 +18,8 @@ rule certify_plan:
 
 rule certify_run:
     input:
-        str(PATHS.certification_plan),
+        plan=str(PATHS.certification_plan),
+        limits=lambda wildcards: PLAN.limits_for_certifying(int(wildcards.candidate)),
     output:
         str(PATHS.folder / "certify/run-{candidate}.json"),
     log:
@@ -31,7 +32,10 @@ rule certify_run:
     params:
         depends=PLAN.certify_digest,
     shell:
-        step("certify_run", "--candidate {wildcards.candidate}")
+        step(
+            "certify_run",
+            "--candidate {wildcards.candidate} --limits={input.limits:q}",
+        )
 
 
 # The smaller champion is run once before it is confirmed.
@@ -42,6 +46,7 @@ rule certify:
             str(PATHS.certify_run(number))
             for number in range(CONFIG.certification_runs)
         ],
+        limits=PLAN.limits_for_certification(),
     output:
         str(PATHS.certification),
     log:
@@ -54,4 +59,4 @@ rule certify:
     params:
         depends=PLAN.certify_digest,
     shell:
-        step("certify")
+        step("certify", "--limits={input.limits:q}")

@@ -49,7 +49,7 @@ STEPS: Mapping[str, StepFunction] = {
     "prepare": _step(
         "steps.prepare:write_manifest", "config", "task", "root", "harness", "journal"
     ),
-    "limits": _step("steps.limits:write_limits", "config", "limits_file", "root", "now"),
+    "limits": _step("steps.limits:write_limits", "config", "limits_file", "root", "harness", "now"),
     "baseline_run": _step("steps.baseline:write_baseline_run", "session", "candidate"),
     "baseline": _step("steps.baseline:write_baseline", "session"),
     "ask": lambda call: call.round.ask(call.candidate),
@@ -58,8 +58,10 @@ STEPS: Mapping[str, StepFunction] = {
     "judge": lambda call: call.round.judge(),
     "steer": lambda call: call.round.steer(),
     "certify_plan": _step("steps.certify:write_certification_plan", "session"),
-    "certify_run": _step("steps.certify:write_certification_run", "session", "candidate"),
-    "certify": _step("steps.certify:write_certification", "session"),
+    "certify_run": _step(
+        "steps.certify:write_certification_run", "session", "candidate", "limits", "now"
+    ),
+    "certify": _step("steps.certify:write_certification", "session", "limits", "now"),
     "confirm_run": _step("steps.confirm:write_confirmation_run", "session", "candidate"),
     "confirm": _step("steps.confirm:write_confirmation", "session"),
     "transfer_plan": _step("steps.transfer:write_transfer_plan", "session", "task"),

@@ -121,8 +121,8 @@ class Player:
             if call.config.certification_runs:
                 _do(call, "certify_plan")
                 for number in range(call.config.certification_runs):
-                    _do(call, "certify_run", candidate=number)
-                _do(call, "certify")
+                    _do(limited, "certify_run", candidate=number)
+                _do(limited, "certify")
             for number in range(call.config.confirm_replicates):
                 _do(call, "confirm_run", candidate=number)
             _do(call, "confirm")

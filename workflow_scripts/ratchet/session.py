@@ -183,11 +183,7 @@ class Session(Frozen):
     @property
     def transfer_weight(self) -> float:
         """Runs at another scale, each counted as so many of the search's as its budget has."""
-        scale = self.config.transfer_scale
-        if scale is None:
-            return 0.0
-        task = frozen_task(self.manifest, self.paths.root, self.harness)
-        return transfer_weight(self.manifest.frozen, scale, task, self.manifest.preset)
+        return session_transfer_weight(self.config, self.manifest, self.paths.root, self.harness)
 
     @property
     def replayed(self) -> dict[str, str]:
@@ -261,6 +257,15 @@ def transfer_weight(
     """
     ratio = other_scale(frozen, wanted, task, own).ratio
     return 2 * wanted.replicates * (1.0 if ratio is None else ratio)
+
+
+def session_transfer_weight(config: Config, manifest: Manifest, root: Path, harness: Path) -> float:
+    """Runs of a session at another scale, as :func:`transfer_weight` counts them."""
+    scale = config.transfer_scale
+    if scale is None:
+        return 0.0
+    task = frozen_task(manifest, root, harness)
+    return transfer_weight(manifest.frozen, scale, task, manifest.preset)
 
 
 def memory_ceiling(config: Config) -> Ceiling:

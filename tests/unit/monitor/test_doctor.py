@@ -24,10 +24,9 @@ from ratchet.monitor.doctor import (
     conclusion,
     examine_machine,
     is_ready,
-    planned_runs,
     process_name,
-    session_outlook,
 )
+from ratchet.monitor.outlook import planned_runs, session_outlook
 from ratchet.records.events import Journal
 from ratchet.records.ownership import Owner
 from ratchet.records.paths import SessionPaths

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet.base.io import read_record, write_json
+from ratchet.cli.sessions import read_settings
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
@@ -60,7 +62,7 @@ def test_rounds_after_the_end_keep_sums_and_queue(tmp_path: Path) -> None:
     write_json(paths.round(2).proposals, Proposals(2, dropped=(3,)))
     stopped = Experiment(2, 0, stop=StopReason.DEADLINE, detail="late")
     write_json(paths.round(2).experiment(0), stopped)
-    ended = Round(paths, 2, 1, None, None, None, None)  # opens no session
+    ended = Round(paths, 2, read_settings(REPO), None, None, None, None)  # opens no session
     ended.judge()
     verdict = read_record(RoundVerdict, paths.round(2).verdict)
     assert {name: getattr(verdict, name) for name in sums} == sums

@@ -56,12 +56,11 @@ from ratchet.monitor.doctor import (
     CheckState,
     LockCheck,
     Machine,
-    Outlook,
     conclusion,
     examine_machine,
     is_ready,
-    session_outlook,
 )
+from ratchet.monitor.outlook import Outlook, session_outlook
 from ratchet.proposers.agent_health import LOGIN_HINTS, Login, tool_login
 from ratchet.records.events import read_events
 from ratchet.records.history import History, SeedEffect

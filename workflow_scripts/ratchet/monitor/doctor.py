@@ -1,4 +1,4 @@
-"""Readiness of a machine for a session, and the session's length."""
+"""Readiness of a machine for a session."""
 
 import enum
 import functools
@@ -8,130 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import median, one_line, one_line_label, spoken_duration
-from ratchet.config import GUARANTEED, Config
+from ratchet.base.text import one_line, one_line_label
+from ratchet.monitor.outlook import Outlook
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
 from ratchet.records.ownership import Owner
 from ratchet.runs.hardware import GpuState
-
-MOST_RETESTS = 0.13
-"""Runs beyond its first per experiment, on average over a session; the least is none.
-Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds of 2e-4
-to 1e-3, worlds where much and where nothing improves) had 0.00 to 0.13."""
-
-LEAST_CONFIRMING = 0.03
-"""Least such runs in mode guaranteed, those of the incumbent included: where nothing
-improves, hardly anything is tested."""
-
-MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
-"""Where much improves, 2.5 per experiment in 8 experiments, 1.5 in 40, 0.5 in 200: not
-more than 10 times the root of their number, since what improves is found early."""
-
-HARNESS_SECONDS = 1.0
-"""Time that the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
-
-AROUND = 0.5
-"""Part of the budget that starting and evaluating may take, while nothing was measured."""
-
-
-def planned_runs(config: Config, mode: str) -> tuple[int, int]:
-    """Fewest and most runs that are to be expected of a session.
-
-    The baseline, one run per experiment, checks of the incumbent and the confirmation are
-    certain, and so are runs at another scale if anything is kept.  The certification
-    depends on what will be found, as does what the judge asks for: its bounds are from
-    simulated sessions, and a session may be outside of them.
-    """
-    experiments, every = config.rounds * config.candidates, config.remeasure_every
-    known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
-    known += config.transfer_runs
-    known += config.rounds // every if every else 0
-    few, many = 0.0, MOST_RETESTS * experiments
-    if mode == GUARANTEED:
-        few = LEAST_CONFIRMING * experiments
-        many = min(MOST_CONFIRMING * experiments, CONFIRMING_GROWTH * math.sqrt(experiments))
-    elif config.max_replicates == 1:
-        many = 0.0
-    least, most = known + math.floor(few), known + math.ceil(many) + config.certification_runs
-    limit = most if config.max_runs is None else config.max_runs
-    return min(least, limit), min(most, limit)
-
-
-class Outlook(Frozen):
-    """A session's length; seconds are ``None`` while a run's are not known."""
-
-    experiments: int
-    least_runs: int
-    most_runs: int
-    least_seconds: float | None
-    most_seconds: float | None
-    source: str
-    deadline_seconds: float
-    agent_minutes: float | None = None
-    guard_seconds: float | None = None
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether the time limit is sure to end it."""
-        return self.least_seconds is not None and self.least_seconds > self.deadline_seconds
-
-    def sentence(self) -> str:
-        """Length of the session in one line."""
-        many = "experiment" if self.experiments == 1 else "experiments"
-        runs = _range(str(self.least_runs), str(self.most_runs))
-        text = f"{self.experiments} {many}, {runs} runs"
-        if self.least_seconds is None or self.most_seconds is None:
-            return f"{text}; {self.source}"
-        length = _range(spoken_duration(self.least_seconds), spoken_duration(self.most_seconds))
-        text = f"{text}, {length} one after another ({self.source})"
-        if self.agent_minutes is not None:
-            text += f"; and the agent's time, up to {self.agent_minutes:g} min each"
-        if self.guard_seconds is not None:
-            text += f"; and the guard's, up to {self.guard_seconds:g} s each"
-        return text
-
-
-def _range(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
-
-
-def session_outlook(
-    config: Config,
-    mode: str,
-    budget_seconds: float | None,
-    walls: Sequence[float] = (),
-    transfer_weight: float | None = None,
-) -> Outlook:
-    """The length of a session whose runs take as long as those that it has made.
-
-    Those at another scale take as long as ``transfer_weight`` such runs together.
-    ``walls`` are the wall-clock seconds of finished runs.  Before the first a run is as
-    long as its budget, of which nothing is known in seconds where it is in steps.
-    """
-    around, source = 0.0, "the budget is in steps: their time is known once a run was made"
-    seconds = budget_seconds
-    if walls:
-        some = "run" if len(walls) == 1 else f"{len(walls)} runs"
-        seconds, source = median(walls), f"measured in {some} of this session"
-    elif seconds is not None:
-        around = AROUND * seconds
-        source = f"the budget, and up to {around:g} s to start and evaluate"
-    each = None if seconds is None else seconds + HARNESS_SECONDS
-    least, most = planned_runs(config, mode)
-    further = 0.0
-    if transfer_weight is not None and seconds is not None:
-        further = (transfer_weight - config.transfer_runs) * seconds
-    return Outlook(
-        experiments=config.rounds * config.candidates,
-        least_runs=least,
-        most_runs=most,
-        least_seconds=None if each is None else least * each + further,
-        most_seconds=None if each is None else most * (each + around) + further,
-        source=source,
-        deadline_seconds=3600.0 * config.deadline_hours,
-        agent_minutes=config.agent_minutes if config.agent else None,
-    )
-
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)

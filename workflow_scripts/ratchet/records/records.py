@@ -475,17 +475,24 @@ class CertificationPlan(Frozen):
 
 
 class CertificationRun(Frozen):
-    """One run of a variant; none beyond the plan.  ``source`` is the search's champion."""
+    """One run of a variant; none beyond the plan, or where it was too ``late`` for it.
+
+    ``source`` is the search's champion.
+    """
 
     source: str
     left_out: tuple[int, ...] = ()
     run: RunSummary | None = None
+    late: bool = False
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("late",)
 
 
 class Certification(Frozen):
     """The champion without its passengers, and the runs that name them.
 
     ``runs`` end with one of the smaller champion, if any change was ``removed``.
+    ``late``: there was no time for that one.
     """
 
     source: str
@@ -494,6 +501,9 @@ class Certification(Frozen):
     runs: tuple[CertificationRun, ...] = ()
     removed: tuple[int, ...] = ()
     detail: str = ""
+    late: bool = False
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("late",)
 
 
 class ConfirmationRun(Frozen):

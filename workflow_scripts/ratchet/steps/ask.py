@@ -17,7 +17,7 @@ from ratchet.records.records import Baseline, Incumbent, SessionState, stream_se
 from ratchet.session import Session
 from ratchet.steering.bandit import rank_proposers
 from ratchet.steering.suggestions import turns_of
-from ratchet.steps.limits import Limits, Stop, stop_reason
+from ratchet.steps.limits import Limits, Stop, reserve_of, stop_reason
 from ratchet.steps.propose import Proposing
 
 
@@ -87,7 +87,9 @@ def _limited(asking: Asking, slot: int, limits: Limits | None, now: float) -> St
     if limits is None or not asking.history.is_measured:
         return None
     runs = sum(len(made.proposals or made.waiting) for made in asking.pending)
-    return stop_reason(limits, asking.history.state, now, runs + slot)
+    session, state = asking.session, asking.history.state
+    reserve = reserve_of(limits, session.config, session.paths, state)
+    return stop_reason(limits, state, now, runs + slot, reserve)
 
 
 def known_before(session: Session, number: int) -> tuple[History, tuple[Proposals, ...]]:

@@ -21,7 +21,7 @@ from ratchet.monitor.views import Progress, RunWatch
 from ratchet.records.events import Event, Journal, Listener, each_listener
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.process import die_with_parent
-from ratchet.steps.limits import load_limits
+from ratchet.steps.limits import Limits, load_limits
 from ratchet.steps.rounds import Round
 
 if TYPE_CHECKING:
@@ -93,13 +93,18 @@ class StepCall(Frozen):
         return Executor(self.session)
 
     @property
+    def limits(self) -> Limits | None:
+        """The limits that were given with this call."""
+        return load_limits(self.limits_file, self.config, self.paths)
+
+    @property
     def round(self) -> Round:
         """The round of this call, under the limits that were given with it."""
         by_hand = self.paths.offer(self.number).exists()
         return Round(
             paths=self.paths,
             number=self.number,
-            candidates=self.config.candidates,
+            config=self.config,
             limits=load_limits(self.limits_file, self.config, self.paths, by_hand),
             journal=self.journal,
             clock=self.clock,

@@ -37,6 +37,7 @@ from ratchet.records.records import (
 )
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
+from ratchet.steps.limits import Limits, has_time
 
 
 class Stack(Frozen, dict=True):
@@ -146,14 +147,34 @@ def write_certification_plan(session: Session) -> None:
     write_json(session.paths.certification_plan, plan)
 
 
-def write_certification_run(session: Session, number: int) -> None:
-    """Write the run of one variant, or that the plan has none of this number."""
+def write_certification_run(
+    session: Session, number: int, limits: Limits | None, now: float
+) -> None:
+    """Write the run of one variant, or that the plan has none of this number.
+
+    One that would leave no time for the confirmation is not made, unless it is in the
+    store: that costs nothing and is a fact.
+    """
     plan = read_record(CertificationPlan, session.paths.certification_plan)
     found = CertificationRun(plan.source)
     if number < len(plan.variants):
         variant = plan.variants[number]
-        found = replace(found, left_out=variant.left_out, run=_run(session, variant, number))
+        found = replace(found, left_out=variant.left_out)
+        # After it the champion may be run once without what adds nothing.
+        if _may_run(session, variant, number, limits, now, runs=2):
+            found = replace(found, run=_run(session, variant, number))
+        else:
+            found = replace(found, late=True)
     write_json(session.paths.certify_run(number), found)
+
+
+def _may_run(
+    session: Session, variant: Variant, replicate: int, limits: Limits | None, now: float, runs: int
+) -> bool:
+    """Whether a run is in the store, or it and what follows in the certification fit."""
+    if has_time(limits, session.config, session.paths, now, runs):
+        return True
+    return Executor(session).is_stored(variant.files, Role.CERTIFY, replicate)
 
 
 def _run(session: Session, variant: Variant, replicate: int) -> RunSummary:
@@ -162,7 +183,7 @@ def _run(session: Session, variant: Variant, replicate: int) -> RunSummary:
     return Executor(session).run(variant.files, Role.CERTIFY, replicate, 0, name)
 
 
-def write_certification(session: Session) -> None:
+def write_certification(session: Session, limits: Limits | None, now: float) -> None:
     """Take out the changes that contribute nothing, if the champion then still runs."""
     stack = Stack.read(session)
     plan = read_record(CertificationPlan, session.paths.certification_plan)
@@ -170,7 +191,7 @@ def write_certification(session: Session) -> None:
     found = Certification(plan.source, stack.champion, plan.changes, tuple(runs))
     removed = _passengers(stack, found)
     if removed:
-        found = _smaller(stack, found, removed)
+        found = _smaller(stack, found, removed, limits, now)
     write_json(session.paths.certification, found)
 
 
@@ -197,12 +218,22 @@ def _passengers(stack: Stack, found: Certification) -> tuple[int, ...]:
     )
 
 
-def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Certification:
+def _smaller(
+    stack: Stack,
+    found: Certification,
+    removed: tuple[int, ...],
+    limits: Limits | None,
+    now: float,
+) -> Certification:
     """The certification with a champion without these changes, once that was seen to run."""
     session, champion = stack.session, found.champion
     variant = stack.without(removed)
     if variant.left_out != removed:
         return replace(found, detail="other changes do not fit without those that add nothing")
+    if not _may_run(session, variant, len(found.runs), limits, now, runs=1):
+        return replace(
+            found, detail="no time was left to run it without what adds nothing", late=True
+        )
     # What was left out may have kept the rest from being run, as quotes around it do.
     refused = edit_faults(session, variant.files).refused
     if refused:
@@ -266,13 +297,14 @@ def certified_contributions(
     """Contributions of all kept changes, by the runs of certification and confirmation."""
     stack = Stack.read(session)
     changes = found.changes or tuple(KeptChange(trial.number, ()) for trial in stack.kept)
+    untested = _untested(found)
     everything, removed = {change.number for change in changes}, set(found.removed)
     fresh = certification_runs(session, found)
     if confirmed.gain is not None:
         fresh += _runs_without(session, everything, confirmed.baseline_runs)
         fresh += _runs_without(session, removed, confirmed.champion_runs)
     return tuple(
-        replace(each, standing=_settled(each, removed))
+        replace(each, standing=_settled(each, removed, untested))
         for each in stack.contributions(changes, fresh)
     )
 
@@ -293,8 +325,21 @@ def announce_contributions(session: Session, found: Confirmation) -> None:
     )
 
 
-def _settled(each: Contribution, removed: Collection[int]) -> Standing:
-    """A change that was taken out is a passenger, and no other is."""
+def _untested(found: Certification) -> set[int]:
+    """Changes that no run was made without, where time was too short for all runs.
+
+    The baseline lacks all of them, so that it tells none from the others.
+    """
+    if not any(each.late for each in found.runs):
+        return set()
+    tested = {n for each in found.runs if each.run is not None for n in each.left_out}
+    return {change.number for change in found.changes} - tested
+
+
+def _settled(each: Contribution, removed: Collection[int], untested: Collection[int]) -> Standing:
+    """What was taken out is a passenger, nothing else is; what is untested is not certified."""
     if each.number in removed:
         return Standing.PASSENGER
-    return Standing.UNCERTIFIED if each.standing is Standing.PASSENGER else each.standing
+    if each.standing is Standing.PASSENGER or each.number in untested:
+        return Standing.UNCERTIFIED
+    return each.standing

@@ -40,7 +40,14 @@ from ratchet.records.events import Journal
 from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths, session_name
 from ratchet.records.proposals import Asked, Proposals
-from ratchet.records.records import Experiment, Manifest, Scale, StopReason
+from ratchet.records.records import (
+    Certification,
+    CertificationRun,
+    Experiment,
+    Manifest,
+    Scale,
+    StopReason,
+)
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
 from ratchet.session import other_scale
@@ -279,6 +286,16 @@ class WorkflowPlan(Frozen, dict=True):
         """The limits file, unless the experiment was run already."""
         found = read_if_whole(Experiment, self.paths.round(number).experiment(candidate))
         return self._limits(open_=found is None or not found.runs)
+
+    def limits_for_certifying(self, number: int) -> list[str]:
+        """The limits file, unless a run of the certification was made, or is not needed."""
+        found = read_if_whole(CertificationRun, self.paths.certify_run(number))
+        return self._limits(open_=found is None or found.late)
+
+    def limits_for_certification(self) -> list[str]:
+        """The limits file, unless the certification was made in time."""
+        found = read_if_whole(Certification, self.paths.certification)
+        return self._limits(open_=found is None or found.late)
 
     def _limits(self, open_: bool) -> list[str]:
         return [str(self.limits_file)] if open_ else []

@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING
 
 from ratchet.base.io import read_bytes, read_if_whole, read_record, write_bytes, write_json
 from ratchet.base.structs import Frozen, replace
+from ratchet.config import Config
 from ratchet.integrity.seal import sealed_step
 from ratchet.records.events import Journal
 from ratchet.records.paths import RoundPaths, SessionPaths
 from ratchet.records.proposals import Asked, Proposals
 from ratchet.records.records import Experiment, RoundVerdict, SessionState, StopReason
-from ratchet.steps.limits import Limits, Stop, announce_stop, load_limits, stop_reason
+from ratchet.steps.limits import (
+    Limits,
+    Reserve,
+    Stop,
+    announce_stop,
+    load_limits,
+    reserve_of,
+    stop_reason,
+)
 
 if TYPE_CHECKING:
     from ratchet.session import Session
@@ -37,7 +46,7 @@ class Round(Frozen):
 
     paths: SessionPaths
     number: int
-    candidates: int
+    config: Config
     limits: Limits | None
     journal: Journal
     clock: Clock
@@ -51,10 +60,25 @@ class Round(Frozen):
     def _before(self) -> SessionState:
         return read_record(SessionState, self.paths.round(self.number - 1).steer)
 
+    @property
+    def _reserve(self) -> Reserve | None:
+        """What must still follow an experiment of this round before the deadline."""
+        if self.limits is None:
+            return None
+        return reserve_of(self.limits, self.config, self.paths, self._before)
+
     def _stop(self, candidate: int = 0) -> Stop | None:
         if self.limits is None:
             return None
-        return stop_reason(self.limits, self._before, self.clock(), candidate)
+        return stop_reason(self.limits, self._before, self.clock(), candidate, self._reserve)
+
+    @property
+    def _last_start(self) -> float:
+        """Latest time at which an experiment may begin, as far as the pace is known."""
+        if self.limits is None:
+            return math.inf
+        reserve = self._reserve
+        return self.limits.deadline - (0.0 if reserve is None else reserve.seconds)
 
     def ask(self, slot: int) -> None:
         """Write what came of asking an agent to fill a slot of the round, perhaps ahead of it."""
@@ -68,8 +92,7 @@ class Round(Frozen):
         if stop is None:
             from ratchet.steps.propose import write_proposals
 
-            deadline = math.inf if self.limits is None else self.limits.deadline
-            write_proposals(self.session(), self.number, deadline)
+            write_proposals(self.session(), self.number, self._last_start)
             return
         announce_stop(self.journal, self.number, self._before, *stop)
         write_json(self._here.proposals, Proposals(self.number, stop=stop[0], detail=stop[1]))
@@ -101,7 +124,7 @@ class Round(Frozen):
     def judge(self) -> None:
         """Write the round's verdict; where nothing was run the judge stays as it was."""
         here, before = self._here, self.paths.round(self.number - 1)
-        found = [read_record(Experiment, here.experiment(c)) for c in range(self.candidates)]
+        found = [read_record(Experiment, here.experiment(c)) for c in range(self.config.candidates)]
         if any(experiment.executed for experiment in found):
             from ratchet.steps.judge import write_verdict
 
@@ -155,7 +178,9 @@ def play_round(
 
     def playing(limited: bool) -> Round:
         allowed = limits if limited else None
-        return Round(paths, number, candidates, allowed, session.journal, clock, lambda: session)
+        return Round(
+            paths, number, session.config, allowed, session.journal, clock, lambda: session
+        )
 
     made = read_if_whole(Proposals, here.proposals)
     is_open = made is None or made.stop is not None

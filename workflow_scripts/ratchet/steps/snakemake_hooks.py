@@ -7,6 +7,7 @@ one.  Seen to work with Snakemake :data:`SEEN`.
 import asyncio
 import functools
 import logging
+import os
 import re
 import signal
 import sys
@@ -20,6 +21,7 @@ from ratchet.base.terminal import CLEAR_LINE, use_colour
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import Proposals
 from ratchet.records.records import CertificationPlan, Confirmation, SessionState, TransferPlan
+from ratchet.steps.limits import SIDE_BY_SIDE
 
 SEEN = ("9.27.1",)
 
@@ -117,13 +119,16 @@ def plays_tournament() -> bool:
 
 
 def limit_trainings(workflow: Any) -> None:
-    """Run one training at a time where nobody says otherwise.
+    """Run one training at a time where nobody says otherwise, and tell the steps how many.
 
     Without a limit all that are ready would start.  It is no line of the default
     profile, since that counts before the others.
     """
     if "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", TRAININGS_AT_ONCE)
+    if workflow.is_main_process:  # a node has its own job alone
+        found = workflow.global_resources["gpu"]
+        os.environ[SIDE_BY_SIDE] = str(getattr(found, "value", found))
 
 
 def place_jobs(workflow: Any, paths: SessionPaths, rounds: int) -> None:
