@@ -30,8 +30,9 @@ from ratchet.base.errors import ConfigError, DataError, RatchetError, faults_of
 from ratchet.base.io import digest, digest_file, read_record
 from ratchet.base.structs import asdict, replace
 from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
-from ratchet.base.text import finite_number, one_line
+from ratchet.base.text import one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.plan import outlook_of
 from ratchet.cli.sessions import (
     add_options,
     harness_folder,
@@ -60,13 +61,11 @@ from ratchet.monitor.doctor import (
     examine_machine,
     is_ready,
 )
-from ratchet.monitor.outlook import Outlook, session_outlook
 from ratchet.proposers.agent_health import LOGIN_HINTS, Login, tool_login
-from ratchet.records.events import read_events
 from ratchet.records.history import History, SeedEffect
 from ratchet.records.ownership import running_sessions
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Manifest, Preset, Role
+from ratchet.records.records import Manifest
 from ratchet.records.store import read_entry
 from ratchet.runs.devices import VISIBLE_GPUS, LeaseFolder
 from ratchet.runs.hardware import (
@@ -78,13 +77,11 @@ from ratchet.runs.hardware import (
     visible_gpus,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault, sandbox_holds
-from ratchet.session import run_budget, transfer_weight
 from ratchet.steps.plan import start_faults
 from ratchet.steps.prepare import (
     PREPARED,
     Preparation,
     choose_session_preset,
-    judge_mode,
 )
 from ratchet.task.environment import (
     UV_LOCK,
@@ -94,23 +91,6 @@ from ratchet.task.environment import (
     verify_packages,
 )
 from ratchet.task.task import Task
-
-
-def outlook_of(chosen: Config, task: Task, root: Path, preset: Preset | None = None) -> Outlook:
-    """The session's length; runs that it has made tell how long one takes."""
-    seconds = run_budget(chosen.frozen, task.sized(preset))["seconds"]
-    walls = [
-        finite_number(event.get("wall_seconds"))
-        for event in read_events(SessionPaths(chosen.session, root).events)
-        if event["event"] == "run_finished" and event.get("role") != Role.TRANSFER
-    ]
-    known = [wall for wall in walls if wall is not None]
-    scale, weight = chosen.transfer_scale, None
-    if scale is not None:
-        weight = transfer_weight(chosen.frozen, scale, task, preset)
-    found = session_outlook(chosen, judge_mode(chosen), seconds, known, weight)
-    return replace(found, guard_seconds=task.guard_seconds if task.guard else None)
-
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
 CONTAINERS = ("docker", "podman", "apptainer", "singularity")

@@ -326,6 +326,7 @@ GROUPS = {
         "space": "the ranges that an optimiser searches",
         "program": "write, check and update the brief of a task",
         "doctor": "whether this machine is ready for a session",
+        "plan": "how many hours a session will take, and what that costs",
     },
     "chance": {
         "audit": "which kept changes of a finished log are real",

@@ -3,12 +3,11 @@
 import enum
 import functools
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import one_line, one_line_label
+from ratchet.base.text import one_line, one_line_label, plural
 from ratchet.monitor.outlook import Outlook
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
 from ratchet.records.ownership import Owner
@@ -359,8 +358,10 @@ def _length(machine: Machine) -> Iterator[Check]:
         return
     if found.cut_short:
         text = f"{found.sentence()}; deadline_hours ends it before"
-        hours = math.ceil((found.most_seconds or 0.0) / 3600)
-        todo = f"grant enough, such as deadline_hours={hours}, or plan fewer rounds"
+        rounds = found.ends[0].rounds
+        todo = (
+            f"that is time for about {plural(rounds, 'round')}: raise deadline_hours, or plan fewer"
+        )
         yield warning("length", text, todo)
     else:
         yield ok("length", found.sentence())

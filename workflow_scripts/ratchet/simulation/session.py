@@ -291,15 +291,24 @@ class JudgeKeeper(Keeper):
 
     Its scale may rest on the plan's baseline runs.  ``outlier_residual`` replaces the
     hold on outliers, of candidates and of the incumbent; infinite there is none.
+    ``max_replicates`` replaces the mode's own.
     """
 
-    def __init__(self, bench: Bench, mode: Mode, outlier_residual: float | None = None) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        mode: Mode,
+        outlier_residual: float | None = None,
+        max_replicates: int | None = None,
+    ) -> None:
         self._bench, plan = bench, bench.plan
         baseline = bench.baseline(plan.baseline_runs)
         scale = scale_from(baseline) if plan.scale_from_baseline else REFERENCE_SCALE
         settings, hold = Settings.for_session(mode, plan.runs, scale), outlier_residual
         if hold is not None:
             settings = replace(settings, outlier_residual=hold, surprise_residual=hold)
+        if max_replicates is not None:
+            settings = replace(settings, max_replicates=max_replicates)
         self.judge = Judge(settings)
         for y in baseline:
             self.judge.incumbent(y)
