@@ -13,7 +13,7 @@ from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.cli import doctor
-from ratchet.cli.sessions import read_settings, task_of
+from ratchet.cli.sessions import read_settings
 from ratchet.monitor.doctor import (
     GIB,
     AgentTool,
@@ -26,13 +26,11 @@ from ratchet.monitor.doctor import (
     is_ready,
     process_name,
 )
-from ratchet.monitor.outlook import planned_runs, session_outlook
+from ratchet.monitor.outlook import Outlook, Shape, Timing, session_outlook
 from ratchet.records.events import Journal
 from ratchet.records.ownership import Owner
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import GpuState
-from ratchet.simulation.session import RULES, SimulationPlan, play_all
-from ratchet.simulation.worlds import WORLDS
 from ratchet.task.environment import verify_packages
 
 GOOD = Machine(
@@ -210,9 +208,10 @@ def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
     wanted = {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"}
     assert wanted <= set(checks)
     assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
-    assert found["length"]["least_runs"] == 107
+    assert found["length"]["experiments"] == 100
     line = checks["length"]["text"]
-    assert line.startswith("100 experiments, 107 to 141 runs, 8.9 h to ")
+    assert line.startswith("100 experiments, ")
+    assert " h one after another (a guess: the budget, and up to 2 min to start" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -347,111 +346,18 @@ def test_space_and_processes(tmp_path: Path) -> None:
 
 
 NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0, certify=False)
-ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_replicates": 1}
 
 
-@pytest.mark.parametrize(
-    ("changes", "least", "most"),
-    [
-        ({}, 107, 120),
-        ({"max_replicates": 1}, 107, 107),
-        ({"candidates": 2}, 207, 233),
-        ({"remeasure_every": 10}, 117, 130),
-        ({"max_runs": 115}, 107, 115),
-        ({"max_runs": 60}, 60, 60),
-        # Fresh runs for what looks better, and runs of the incumbent.
-        ({"mode": "guaranteed"}, 110, 207),
-        ({"mode": "guaranteed", "rounds": 4}, 11, 21),
-        (ONE, 2, 2),
-        # A fifth of the planned runs, where something is kept.
-        ({"certify": True}, 107, 120 + 21),
-        ({"transfer": {"budget_seconds": 900}}, 107 + 6, 120 + 6),
-    ],
-)
-def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
-    config = replace(NIGHT, **changes)
-    assert planned_runs(config, config.mode) == (least, most)
-
-
-@pytest.mark.parametrize("rule", ["gain", "strict", "guaranteed"])
-@pytest.mark.parametrize("world", ["typical", "null"])
-def test_simulated_sessions_are_within(rule: str, world: str) -> None:
-    plan = SimulationPlan(WORLDS[world], runs=60)
-    records = [play_all((RULES[rule],), plan, number)[0] for number in range(8)]
-    experiments = round(sum(record.proposals for record in records) / len(records))
-    found = sum(record.retests + record.incumbent_runs for record in records) / len(records)
-    bare = replace(NIGHT, rounds=experiments, baseline_replicates=0, confirm_replicates=0)
-    least, most = planned_runs(bare, rule)
-    assert least - 1 <= experiments + found <= most + 1
-
-
-PACE = (300.0,)
-
-
-def test_the_pace_is_measured_or_from_the_budget() -> None:
-    one = replace(NIGHT, **ONE)
-    found = session_outlook(one, "gain", *PACE)
-    assert (found.least_seconds, found.most_seconds) == (602.0, 902.0)
-    assert found.source == "the budget, and up to 150 s to start and evaluate"
-    measured = session_outlook(one, "gain", None, [310.0, 312.0, 900.0])
-    assert measured.least_seconds == measured.most_seconds == 626.0
-    assert measured.source == "measured in 3 runs of this session"
-
-
-def test_runs_at_another_scale_take_as_long_as_their_budget_says() -> None:
-    scale = {"budget_seconds": 900, "replicates": 3}
-    bare, more = (replace(NIGHT, **ONE, transfer=each) for each in (None, scale))
-    short, long = session_outlook(bare, "gain", *PACE), session_outlook(more, "gain", *PACE, (), 18)
-    assert long.least_runs - short.least_runs == 6
-    assert long.least_seconds is not None and short.least_seconds is not None
-    # Six runs of 900 s, and the workflow's own second beside each.
-    assert long.least_seconds - short.least_seconds == 6 * 900 + 6
-
-
-def test_what_is_said() -> None:
-    hours = session_outlook(NIGHT, "gain", *PACE)
-    assert hours.sentence() == (
-        "100 experiments, 107 to 120 runs, 8.9 h to 15.0 h one after another "
-        "(the budget, and up to 150 s to start and evaluate)"
-    )
-    assert not hours.cut_short
-    asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", *PACE)
-    assert asked.sentence().endswith("evaluate); and the agent's time, up to 20 min each")
-    guarded = replace(hours, guard_seconds=60.0).sentence()
-    assert guarded.endswith("evaluate); and the guard's, up to 60 s each")
-    steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
-    assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
-    assert steps.least_seconds is None and not steps.cut_short
+def night(hours: float) -> Outlook:
+    timing = Timing.of_budget(300.0)
+    return session_outlook(NIGHT, [Shape(0.0, 3), Shape(0.1, 9)], timing, 3600 * hours)
 
 
 def test_a_limit_that_is_too_short_is_a_warning() -> None:
-    short = session_outlook(replace(NIGHT, deadline_hours=6.0), "gain", *PACE)
-    checks = examine_machine(replace(GOOD, outlook=short))
+    checks = examine_machine(replace(GOOD, outlook=night(6.0)))
     (check,) = [check for check in checks if check.name == "length"]
     assert check.state is CheckState.WARNING
-    assert check.todo == "grant enough, such as deadline_hours=16, or plan fewer rounds"
+    assert check.todo.startswith("that is time for about ")
     assert is_ready(checks)
-    enough = examine_machine(replace(GOOD, outlook=replace(short, deadline_seconds=12 * 3600.0)))
+    enough = examine_machine(replace(GOOD, outlook=night(16.0)))
     assert [c.state for c in enough if c.name == "length"] == [CheckState.OK]
-
-
-def test_the_configured_session(tmp_path: Path) -> None:
-    given = ["session=night", "rounds=100", "budget_seconds=300", "mode=guaranteed"]
-    chosen = read_settings(tmp_path, given)
-    task = task_of(chosen, tmp_path)
-    found = doctor.outlook_of(chosen, task, tmp_path)
-    assert (found.experiments, found.least_runs, found.most_runs) == (100, 110, 228)
-    assert found.least_seconds == 110 * 301.0
-    assert found.agent_minutes is None
-    steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
-    assert steps.least_seconds is None
-    own = doctor.outlook_of(read_settings(tmp_path), replace(task, budget_seconds=9.0), tmp_path)
-    assert own.least_seconds == own.least_runs * 10.0, "the task's budget"
-    # After some runs they tell.
-    paths = SessionPaths("night", tmp_path)
-    paths.events.parent.mkdir(parents=True)
-    for wall in (350.0, 360.0, None):
-        Journal(paths.events).append("run_finished", wall_seconds=wall)
-    found = doctor.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
-    assert found.least_seconds == 110 * 356.0
-    assert found.agent_minutes == chosen.agent_minutes

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import logging
 import sys
+import os
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from ratchet.records.records import (
     TransferPlan,
 )
 from ratchet.steps import snakemake_hooks
+from ratchet.steps.limits import SIDE_BY_SIDE
 from ratchet.steps.snakemake_hooks import (
     INTERRUPTED,
     PRIVATE,
@@ -241,13 +243,22 @@ def test_snakemake_has_what_is_used_of_it(name: str) -> None:
         found = getattr(found, attribute, None)
 
 
-def test_one_training_at_a_time_unless_told_otherwise() -> None:
+def test_one_training_at_a_time_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SIDE_BY_SIDE, "")
     registered: dict[str, int] = {}
     workflow = SimpleNamespace(
-        global_resources=registered, register_resource=registered.__setitem__
+        global_resources=registered,
+        register_resource=registered.__setitem__,
+        is_main_process=True,
     )
     limit_trainings(workflow)
     assert registered == {"gpu": 1}
+    assert os.environ[SIDE_BY_SIDE] == "1"
     registered["gpu"] = 4
     limit_trainings(workflow)
     assert registered == {"gpu": 4}
+    assert os.environ[SIDE_BY_SIDE] == "4"
+    # A job on a node runs alone, and keeps what the main process said.
+    workflow.is_main_process, registered["gpu"] = False, 1
+    limit_trainings(workflow)
+    assert os.environ[SIDE_BY_SIDE] == "4"

@@ -28,7 +28,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, RatchetError, faults_of
 from ratchet.base.io import digest, digest_file, read_record
-from ratchet.base.structs import asdict, replace
+from ratchet.base.structs import asdict, replace, to_json_values
 from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
 from ratchet.base.text import one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
@@ -360,7 +360,7 @@ def _run(options: argparse.Namespace) -> int:
             "ready": ready,
             "conclusion": conclusion(checks, seen.command),
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
-            "length": None if seen.outlook is None else asdict(seen.outlook),
+            "length": None if seen.outlook is None else to_json_values(seen.outlook),
         }
         print_json(fields)
     else:

@@ -23,7 +23,7 @@ from typing import Any
 
 from ratchet.base.errors import DataError, InputMissingError, UsageError
 from ratchet.base.io import digest, read_if_whole, read_json
-from ratchet.base.structs import asdict, from_json_values, replace, to_json_values
+from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.base.terminal import WIDTH, align_columns, cut_line, wrap_text
 from ratchet.base.text import DASH, finite_number, iso_time, one_line_label, plural, spoken_duration
 from ratchet.cli.main import CommandParser, check_positive, make_command, print_json
@@ -48,7 +48,6 @@ from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     CertificationRun,
-    ConfirmationRun,
     Manifest,
     Outcome,
     Preset,
@@ -175,31 +174,31 @@ def progress(paths: SessionPaths, chosen: Config) -> Progress:
     baseline = len(list((paths.folder / "baseline").glob("run-*.json")))
     if not paths.baseline.is_file():
         return Progress(baseline=baseline, used=baseline)
-    history = History.read(paths, chosen.rounds)
-    state = history.state
-    certified = (
-        read_if_whole(CertificationRun, paths.certify_run(number))
-        for number in range(chosen.certification_runs)
-    )
-    confirmed = (
-        read_if_whole(ConfirmationRun, paths.confirm_run(number))
-        for number in range(chosen.confirm_replicates)
-    )
-    ended = state.stop is not None or paths.confirmation.is_file()
-    certifications = sum(each is not None and each.run is not None for each in certified)
-    if paths.certification.is_file():
-        certifications = chosen.certification_runs + 1
-    rounds = len(history.verdicts)
-    return Progress(
+    history = History.read(paths)
+    state, rounds = history.state, sum(bool(each.rulings) for each in history.verdicts)
+    found = Progress(
         baseline=chosen.baseline_replicates,
-        rounds=chosen.rounds if ended else rounds,
-        certification=certifications,
-        confirmation=2 * sum(each is not None for each in confirmed),
-        transfer=chosen.transfer_runs if paths.transfer.is_file() else 0,
+        rounds=rounds,
         kept=state.incumbent.kept,
         further=max(0, state.runs_used - baseline - rounds * chosen.candidates),
         used=state.runs_used,
-        ended=ended,
+        ended=state.stop is not None or rounds >= chosen.rounds,
+    )
+    if not found.ended:
+        return found
+    certified = sum(
+        run is not None and run.run is not None
+        for number in range(chosen.certification_runs)
+        for run in [read_if_whole(CertificationRun, paths.certify_run(number))]
+    )
+    confirmed = sum(
+        paths.confirm_run(number).is_file() for number in range(chosen.confirm_replicates)
+    )
+    return replace(
+        found,
+        certification=chosen.certification_runs + 1 if paths.certification.is_file() else certified,
+        confirmation=2 * confirmed,
+        transfer=chosen.transfer_runs if paths.transfer.is_file() else 0,
     )
 
 
@@ -285,9 +284,9 @@ def plan_facts(
         "session": chosen.session,
         "begun": begun,
         "planned": iso_time(now),
-        **asdict(found),
+        **to_json_values(found),
         "price": price,
-        "cost": None if cost is None else asdict(cost),
+        "cost": None if cost is None else to_json_values(cost),
         "agent_dollars": chosen.agent_dollars if chosen.agent else None,
     }
 

@@ -208,7 +208,6 @@ class Progress(Frozen):
     further: int = 0
     used: int = 0
     ended: bool = False
-    elapsed: float = 0.0
 
 
 class Steps(Frozen):
@@ -358,7 +357,7 @@ def session_outlook(
     ends = [(each.limit, each.rounds) for each in played]
     told = sorted({limit for limit, _ in ends}, key=lambda x: -sum(e[0] == x for e in ends))
     return Outlook(
-        experiments=(config.rounds - so_far.rounds) * config.candidates,
+        experiments=0 if so_far.ended else (config.rounds - so_far.rounds) * config.candidates,
         parts=parts,
         runs=Range.of(sum(each.runs.values()) for each in played),
         seconds=None if timing is None else Range.of(sum(e.seconds.values()) for e in played),
@@ -420,7 +419,7 @@ class _Case(Frozen):
 
     def play(self) -> _Played:
         config, done = self.config, self.done
-        left = 0 if done.ended else max(config.rounds - done.rounds, 0)
+        left = 0 if done.ended else config.rounds - done.rounds
         rounds, limit = self._by_runs(left)
         if self.timing is not None:
             in_time = self._by_time(rounds)
