@@ -27,9 +27,7 @@ from ratchet.monitor.doctor import (
     process_name,
 )
 from ratchet.monitor.outlook import Outlook, Shape, Timing, session_outlook
-from ratchet.records.events import Journal
 from ratchet.records.ownership import Owner
-from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import GpuState
 from ratchet.task.environment import verify_packages
 

@@ -4,8 +4,8 @@ import asyncio
 import importlib
 import inspect
 import logging
-import sys
 import os
+import sys
 import threading
 from importlib.metadata import version
 from pathlib import Path

@@ -325,7 +325,9 @@ def _device(told: Any) -> str:
     return "" if index is None else f"GPU {index}"
 
 
-def _run_waits(s: SessionStanding, event: Event, kind: str, awaits: str = "", device: str = "") -> None:
+def _run_waits(
+    s: SessionStanding, event: Event, kind: str, awaits: str = "", device: str = ""
+) -> None:
     s.failure = s.answer = None
     s.work[_key(event)] = Work(
         kind=kind,
