@@ -5,6 +5,7 @@ one.  Seen to work with Snakemake :data:`SEEN`.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -21,6 +22,7 @@ from ratchet.base.terminal import CLEAR_LINE, use_colour
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import Proposals
 from ratchet.records.records import CertificationPlan, Confirmation, SessionState, TransferPlan
+from ratchet.steps import slurm_jobs
 from ratchet.steps.limits import SIDE_BY_SIDE
 
 SEEN = ("9.27.1",)
@@ -44,6 +46,8 @@ PRIVATE = (
     "snakemake.jobs:Job.is_local",
     "snakemake.jobs:Job.wildcards_dict",
     "snakemake_interface_executor_plugins.executors.remote:RemoteExecutor.sleep",
+    "snakemake_interface_executor_plugins.executors.remote:RemoteExecutor.active_jobs",
+    "snakemake_interface_executor_plugins.executors.remote:RemoteExecutor.wait",
 )
 
 TRAININGS_AT_ONCE = 1
@@ -138,7 +142,11 @@ def place_jobs(workflow: Any, paths: SessionPaths, rounds: int) -> None:
         from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
         keep_idle_jobs_here(paths, rounds, Job)
-        look_as_often_as_asked(RemoteExecutor)
+        look_when_due(RemoteExecutor)
+        # Snakemake has imported every executor that is installed.
+        slurm = sys.modules.get(slurm_jobs.PLUGIN)
+        if slurm is not None:
+            slurm_jobs.extend_executor(slurm)
 
 
 def keep_idle_jobs_here(paths: SessionPaths, rounds: int, kind: Any) -> None:
@@ -179,18 +187,53 @@ def is_idle(paths: SessionPaths, rounds: int, rule: str, wildcards: Mapping[str,
     return False
 
 
-def look_as_often_as_asked(kind: Any) -> None:
-    """Have executors look after their jobs as often as ``--seconds-between-status-checks`` says.
+GLANCE_SECONDS = 2.0
+"""Between looks at the jobs' files, which ask nobody but the file system."""
+
+LEAVE_SECONDS = 2.0
+"""How long a job goes on after its files are there: two Snakemakes end."""
+
+
+def look_when_due(kind: Any) -> None:
+    """Have executors ask after their jobs as often as ``--seconds-between-status-checks`` says.
 
     Slurm's otherwise waits ten seconds longer each time that nothing has ended, up to
-    three minutes, and a round waits for it.  ``kind`` is the class of executors.
+    three minutes, and a round waits for it.  They ask sooner when a job's files have
+    come, and do not wait when the session ends.  ``kind`` is the class of executors.
     """
+    before: dict[Any, list[int]] = {}
+
+    def has_ended(job: Any) -> bool:
+        """Whether all files of a job have come since it was sent; said once of a job."""
+        stamps = [_changed(file) for file in job.job.output]
+        first = before.setdefault(job.external_jobid, stamps)
+        ended = bool(stamps) and all(new > old for new, old in zip(stamps, first, strict=True))
+        if ended:
+            before[job.external_jobid] = stamps
+        return ended
 
     async def sleep(executor: Any) -> None:
-        settings = executor.workflow.remote_execution_settings
-        await asyncio.sleep(settings.seconds_between_status_checks)
+        left = executor.workflow.remote_execution_settings.seconds_between_status_checks
+        while left > 0 and executor.wait:
+            await asyncio.sleep(min(GLANCE_SECONDS, left))
+            left -= GLANCE_SECONDS
+            jobs = list(executor.active_jobs)
+            # A network file system looks at a folder anew when that is listed.
+            for folder in {Path(file).parent for job in jobs for file in job.job.output}:
+                with contextlib.suppress(OSError):
+                    list(folder.iterdir())
+            ended = [has_ended(job) for job in jobs]
+            if any(ended):
+                left = min(left, LEAVE_SECONDS)
 
     kind.sleep = sleep
+
+
+def _changed(file: str) -> int:
+    """When a file was written last; 0 if it is not there."""
+    with contextlib.suppress(OSError):
+        return Path(file).stat().st_mtime_ns
+    return 0
 
 
 def end_gracefully_on_sigterm(workflow: Any) -> None:
