@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,12 @@ def test_the_session_equals_the_local_one(session: tuple[Box, list[dict]]) -> No
     here = gpu_box(box.path.parent / "here")
     here.play(last="confirm")
     assert box.state() == here.state()
-    # The data, two replicates, an experiment, and a pair if there is a champion.
-    assert len(jobs) == 4 + bool(box.json("confirm.json")["champion"])
+    # The data, two replicates, an experiment, and a pair if there is a champion; two of
+    # them again, whose pods were lost.
+    assert len(jobs) == 4 + bool(box.json("confirm.json")["champion"]) + 2
+    finished = Counter(event["key"] for event in box.events("run_finished"))
+    assert max(finished.values()) == 1, "a finished run was repeated"
+    assert not box.events("failed"), "what the cluster did is no failure of the session's"
 
 
 def test_pods_are_nobody_and_have_limits(session: tuple[Box, list[dict]]) -> None:

@@ -1,4 +1,4 @@
-"""A real Slurm of one node (``.ci/slurm`` starts one) against the same session without it."""
+"""A real Slurm of two nodes (``.ci/slurm`` starts one) against the same session without it."""
 
 import contextlib
 import os
@@ -21,6 +21,10 @@ from ratchet.records.ownership import session_owner
 
 # Long enough for something to happen in mid-run.
 SLOW = "time.sleep(0.8)\nnumbers ="
+EIGHT = {
+    **{"rounds": 1, "candidates": 8, "baseline_replicates": 2, "confirm_replicates": 1},
+    **{"isolation": "none", "timeout_seconds": 300},
+}
 SETTINGS = {"rounds": 4, "candidates": 2, "baseline_replicates": 2, "confirm_replicates": 1}
 
 
@@ -156,3 +160,79 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
     assert sent <= {f"rule_{name}" for name in ("prepare", "baseline_run", "experiment")}
     kinds = [e["event"] for e in box.events() if e["event"] in ("run_started", "run_finished")]
     assert ("run_started", "run_started") in pairwise(kinds)
+
+
+def control(*words: str) -> bool:
+    return subprocess.run(["scontrol", *words], check=False).returncode == 0
+
+
+def takes_jobs(node: str) -> bool:
+    """Whether a node that may have been drained takes jobs, told to resume if not."""
+    asked = ["sinfo", "--noheader", f"--nodes={node}", "--format=%T"]
+    found = subprocess.run(asked, check=False, capture_output=True, text=True).stdout
+    able = {*found.split()} <= {"idle", "mixed", "allocated", "completing"} and bool(found)
+    return able or control("update", f"nodename={node}", "state=resume")
+
+
+def jobs(state: str) -> list[str]:
+    """Ids of the jobs that are in a state, in the order of their nodes."""
+    asked = ["squeue", "--noheader", f"--states={state}", "--sort=N,i", "--format=%i"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+
+
+@pytest.mark.timeout(600)
+def test_eight_at_once_lose_nothing_in_a_cluster_in_trouble(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    """A node is drained, jobs make room, are cancelled and queued again, the controller dies."""
+    state = os.environ.get("RATCHET_TEST_SLURM_STATE")
+    if not state:
+        pytest.skip("not a Slurm that .ci/slurm started: its nodes are not ours to drain")
+    gate = tmp_path / "gate"
+
+    def eight_box(name: str) -> Box:
+        """Its runs wait while there is a gate, which isolated ones could not see."""
+        box = make_box(tmp_path / name, **EIGHT)
+        waits = f"while os.path.exists({str(gate)!r}):\n    time.sleep(0.05)"
+        change(box, "numbers =", f"{waits}\nnumbers =")
+        return box
+
+    box, said = eight_box("there"), tmp_path / "said"
+    process = cluster.start(box, said)
+
+    def wait(condition: Callable[[], bool]) -> None:
+        box.wait_for(lambda: condition() or process.poll() is not None, seconds=120)
+        assert process.poll() is None, said.read_text()[-6000:]
+
+    try:
+        wait(lambda: len(box.events("run_finished")) == 2)
+        gate.touch()
+        wait(lambda: len(running(box)) == 8)
+        first, second, *_, last = jobs("RUNNING")
+        assert control("update", "nodename=one", "state=drain", "reason=test")
+        subprocess.run(["scancel", first], check=True)
+        assert control("requeue", second)
+        # All that run on the other node make room.
+        urgent = ["sbatch", "--partition=urgent", "--nodelist=two", "--exclusive"]
+        subprocess.run([*urgent, "--output=/dev/null", "--wrap=sleep 1"], check=True)
+        wait(lambda: {second, last} <= {*jobs("PENDING")} and not jobs("COMPLETING"))
+        os.kill(int(Path(state, "slurmctld.pid").read_text()), signal.SIGTERM)
+        wait(lambda: "Slurm does not answer" in said.read_text())
+        subprocess.run(["setsid", "slurmctld"], check=True, stdin=subprocess.DEVNULL)
+        gate.unlink()
+        wait(lambda: takes_jobs("one"))
+        assert process.wait(300) == 0, said.read_text()[-6000:]
+    finally:
+        gate.unlink(missing_ok=True)
+        process.kill()
+        process.wait(30)
+        takes_jobs("one")
+        subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
+
+    here = eight_box("here")
+    here.play(last="confirm")
+    assert box.state() == here.state()
+    finished = Counter(event["key"] for event in box.events("run_finished"))
+    assert max(finished.values()) == 1, "a finished run was repeated"
+    assert sorted(finished) == here.runs()
+    assert not box.events("failed")

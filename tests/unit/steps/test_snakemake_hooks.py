@@ -38,7 +38,7 @@ from ratchet.steps.snakemake_hooks import (
     is_idle,
     keep_idle_jobs_here,
     limit_trainings,
-    look_as_often_as_asked,
+    look_when_due,
     only_looks,
     plays_tournament,
     share_folder,
@@ -108,23 +108,63 @@ def test_the_answer_of_the_class_is_extended(paths: SessionPaths) -> None:
     assert not Job("experiment", "0002").is_local
 
 
-def test_executors_look_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
+class Executor:
+    """One of other machines' jobs, whose clock is advanced by hand."""
+
+    sleep: Any = None
+
+    def __init__(self, seconds: float, *jobs: Any) -> None:
+        settings = SimpleNamespace(seconds_between_status_checks=seconds)
+        self.workflow = SimpleNamespace(remote_execution_settings=settings)
+        self.active_jobs, self.wait = list(jobs), True
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that executors slept; none of them pass."""
+    found: list[float] = []
 
     async def note(seconds: float) -> None:
-        slept.append(seconds)
+        found.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", note)
+    look_when_due(Executor)
+    return found
 
-    class Executor:
-        workflow = SimpleNamespace(
-            remote_execution_settings=SimpleNamespace(seconds_between_status_checks=7)
-        )
-        sleep: Any = None
 
-    look_as_often_as_asked(Executor)
-    asyncio.run(Executor().sleep())
-    assert slept == [7]
+def test_executors_look_as_often_as_asked(slept: list[float]) -> None:
+    asyncio.run(Executor(7).sleep())
+    assert slept == [2, 2, 2, 1]
+
+
+def test_executors_look_once_when_a_jobs_files_have_come(
+    slept: list[float], tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "rounds" / "new"
+    old.touch()
+    job = SimpleNamespace(external_jobid="1", job=SimpleNamespace(output=[str(old), str(new)]))
+    executor = Executor(60, job)
+    asyncio.run(executor.sleep())
+    assert sum(slept) == 60
+    new.parent.mkdir()
+    new.touch()
+    slept.clear()
+    asyncio.run(executor.sleep())
+    assert sum(slept) == 60, "one of the files is an earlier run's"
+    os.utime(old, (2e9, 2e9))
+    slept.clear()
+    asyncio.run(executor.sleep())
+    assert slept == [2, 2]
+    slept.clear()
+    asyncio.run(executor.sleep())
+    assert sum(slept) == 60, "it was asked after already"
+
+
+def test_the_end_of_a_session_does_not_wait(slept: list[float]) -> None:
+    executor = Executor(60)
+    executor.wait = False
+    asyncio.run(executor.sleep())
+    assert slept == []
 
 
 @pytest.mark.parametrize(
