@@ -14,7 +14,6 @@ leaves for the next could be anything.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
@@ -96,7 +95,8 @@ def _there(name: str) -> Path:
 FACTS: dict[str, Any] = json.loads(_there("data.json").read_text())
 VOCAB_SIZE: int = FACTS["vocab_size"]
 BOS: int = FACTS["bos"]
-EVAL_LENGTH = scoring.Scale.from_environment().length
+# Tokens of a row, in training and of the evaluator's windows.
+MAX_SEQ_LEN = scoring.Scale.from_environment().length
 
 
 def load_tokens(split: str = "train") -> Tokens:
@@ -104,25 +104,45 @@ def load_tokens(split: str = "train") -> Tokens:
     return np.memmap(_there(f"{split}.bin"), dtype="<u2", mode="r")
 
 
-def batches(rows: int, length: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless packed inputs and targets (rows, length); the order follows the seed.
+def make_dataloader(
+    rows: int, length: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Endless packed inputs and targets (rows, length), and the epoch; the order follows the seed.
 
     For a GPU a thread packs ahead into pinned memory, and the copies do not wait.
     """
     packer = Packer(load_tokens(), BOS, length + 1, np.random.default_rng(SEED))
-    made = (torch.from_numpy(packer.batch(rows)) for _ in iter(int, 1))
-    for batch in _ahead(made) if device.type == "cuda" else made:
+    made = ((torch.from_numpy(packer.batch(rows)), packer.epoch) for _ in iter(int, 1))
+    for batch, epoch in _ahead(made) if device.type == "cuda" else made:
         there = batch.to(device, non_blocking=True)
-        yield there[:, :-1].contiguous(), there[:, 1:].contiguous()
+        yield there[:, :-1].contiguous(), there[:, 1:].contiguous(), epoch
 
 
-def _ahead(made: Iterable[Tensor]) -> Iterator[Tensor]:
-    ready: queue.Queue[Tensor | BaseException] = queue.Queue(AHEAD)
+class LateLoss:
+    """Losses read a step late, so that the host is a step ahead and the device never waits."""
+
+    def __init__(self) -> None:
+        self._before: tuple[Tensor, torch.cuda.Event | None] | None = None
+
+    def read(self, loss: Tensor) -> float:
+        """The loss given the time before; at the first time, this one."""
+        event = torch.cuda.Event() if loss.is_cuda else None
+        kept = loss.to("cpu", non_blocking=True)
+        if event is not None:
+            event.record()
+        (value, copied), self._before = self._before or (kept, event), (kept, event)
+        if copied is not None:
+            copied.synchronize()
+        return value.item()
+
+
+def _ahead(made: Iterable[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, int]]:
+    ready: queue.Queue[tuple[Tensor, int] | BaseException] = queue.Queue(AHEAD)
 
     def work() -> None:
         try:
-            for batch in made:
-                ready.put(batch.pin_memory())
+            for batch, epoch in made:
+                ready.put((batch.pin_memory(), epoch))
         except BaseException as error:  # It is raised where the batch is awaited.
             ready.put(error)
 
@@ -183,6 +203,9 @@ class Budget:
         if self._start is not None:
             self._used = time.perf_counter() - self._start
 
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s" if self.max_steps is None else f"{self.max_steps} steps"
+
     @property
     def training_seconds(self) -> float:
         """Seconds from the start of the clock to its stop."""
@@ -226,38 +249,32 @@ class Memory:
     """The most memory that a run needs, in MiB.
 
     On a GPU what its allocator reports.  On a CPU it is counted, so that equal runs
-    have equal numbers: parameters, gradients, the optimizer's state and what the first
-    step keeps for its backward pass.
+    have equal numbers: parameters, gradients, the optimizer's state and what a step of
+    ``rows`` rows, not compiled, keeps for its backward pass.
     """
 
-    def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
+    def __init__(self, model: torch.nn.Module, device: torch.device, rows: int) -> None:
         self.device = device
         self.parameters = list(model.parameters())
         self.kept: dict[int, int] = {}
+        if device.type != "cuda":
+            tokens = torch.zeros((rows, MAX_SEQ_LEN), dtype=torch.int64, device=device)
+            with torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor):
+                model(tokens, tokens)
 
-    @contextlib.contextmanager
-    def counting(self) -> Iterator[None]:
-        """Count what is kept for the backward pass of a step."""
-        own = {p.untyped_storage().data_ptr() for p in self.parameters}
+    def _keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if all(storage.data_ptr() != p.untyped_storage().data_ptr() for p in self.parameters):
+            self.kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in own:
-                self.kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        if self.device.type == "cuda":
-            yield
-        else:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                yield
-
-    def peak_mb(self, state: Iterable[Tensor]) -> float:
+    def peak_mb(self, optimizer: torch.optim.Optimizer) -> float:
         """MiB, with the tensors of the optimizer's state."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / MIB
         weights = 2 * sum(p.nbytes for p in self.parameters)
-        return (weights + sum(s.nbytes for s in state) + sum(self.kept.values())) / MIB
+        state = [t.nbytes for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
+        return (weights + sum(state) + sum(self.kept.values())) / MIB
 
 
 def peak_flops(device: torch.device) -> float | None:

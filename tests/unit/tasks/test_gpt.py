@@ -51,23 +51,25 @@ def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
     }
     for preset in LOADED.presets:
         applied = preset_sources(LOADED, preset.constants, preset.name)["train.py"].decode()
-        depth, width, ratio = values(applied, "DEPTH", "WIDTH", "MLP_RATIO")
-        row, rows, times = values(applied, "SEQ_LEN", "DEVICE_BATCH", "ACCUMULATE")
-        head, window = values(applied, "HEAD_DIM", "SHORT_WINDOW")
-        assert width % head == row % window == 0
-        assert int(preset.environment.get("RATCHET_EVAL_LENGTH", "2048")) == row
+        depth, ratio, head = values(applied, "DEPTH", "ASPECT_RATIO", "HEAD_DIM")
+        rows, step = values(applied, "DEVICE_BATCH_SIZE", "TOTAL_BATCH_SIZE")
+        row = int(preset.environment.get("RATCHET_EVAL_LENGTH", "2048"))
+        width, tokens = depth * ratio, row * rows
+        assert width % head == step % tokens == 0
         vocab = int(preset.environment.get("RATCHET_VOCAB_SIZE", "8192"))
-        weights, ends, tokens = depth * (4 + 2 * ratio) * width**2, 2 * vocab * width, row * rows
-        per_token = depth * width * (28 + 4 * ratio) + 12 * vocab
-        needed = (1e9 + 30 * weights + 18 * ends + tokens * per_token) / 1e9
+        words = vocab * width
+        weights, looked_up = 12 * depth * width**2, (1 + (depth + 1) // 2) * words
+        per_token = 40 * depth * width + 12 * vocab
+        needed = 1e9 + 30 * weights + 18 * words + 8 * looked_up + tokens * per_token
+        needed /= 1e9
         if preset.name == "cpu-tiny":
             assert preset.name not in table
             continue
         assert needed < 0.7 * preset.min_memory_gb
         assert table[preset.name] == [
             f"{preset.min_memory_gb:g}",
-            *map(str, (depth, width, row, tokens * times)),
-            f"{(weights + ends) / 1e6:.1f}",
+            *map(str, (depth, width, row, rows, step)),
+            f"{(weights + words + looked_up) / 1e6:.1f}",
             f"{needed:.1f}",
         ]
     assert len(table) == len(LOADED.presets) - 1
@@ -99,7 +101,7 @@ def test_the_mutable_file_downloads_nothing() -> None:
     modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     modules |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     roots = {str(module).split(".")[0] for module in modules}
-    assert roots == {"__future__", "collections", "gc", "math", "sys", "torch", "runtime"}
+    assert roots == {"dataclasses", "gc", "math", "os", "time", "torch", "runtime"}
 
 
 def test_the_lock_is_for_gpus_and_pins_the_sources_of_the_corpus() -> None:

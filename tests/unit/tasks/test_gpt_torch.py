@@ -24,7 +24,7 @@ pytestmark = [
 ]
 CHECKS = HELPERS / "gpt_checks.py"
 # Values that make a step of the tiny model slow.
-SLOW = {"WIDTH=640", "WIDTH=384", "DEVICE_BATCH=128", "SEQ_LEN=1024"}
+SLOW = {"TOTAL_BATCH_SIZE=262144"}
 
 
 @pytest.fixture(scope="module")
