@@ -37,6 +37,7 @@ rule all:
 
 onerror:
     plan.session_stopped(PATHS)
+    plan.mirror_session(PLAN, done=False)
     print(
         plan.STOPPED_HINT if hooks.was_interrupted() else plan.RESUME_HINT,
         file=sys.stderr,
@@ -52,4 +53,5 @@ onstart:
 onsuccess:
     seal.finish_workflow(PATHS)
     plan.session_stopped(PATHS)
+    plan.mirror_session(PLAN, done=True)
     plan.end_unasked(PATHS, CONFIG)

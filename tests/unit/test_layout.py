@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow_scripts" / "ratchet"
 ORDER = """base < records < judge < config < task < session < runs < manifest
-    < integrity, monitor, steering, trackers < proposers < steps < logs, tournament, simulation
-    < report < cli < interface"""
+    < integrity, monitor, steering, trackers < mirror < proposers < steps
+    < logs, tournament, simulation < report < cli < interface"""
 FLOOR = {
     name.strip(): floor for floor, names in enumerate(ORDER.split("<")) for name in names.split(",")
 }

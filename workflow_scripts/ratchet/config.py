@@ -248,6 +248,9 @@ JUDGE_KEYS = (
 )  # fmt: skip
 """What a verdict depends on; a change judges all rounds again."""
 
+ADDRESS = r"^(?![-\s])(?![A-Za-z0-9.+-]+://[^/@]*:[^/@]*@)[^\n]*\S$"
+"""Of a mirror: settings are kept with the session, so that an address holds no password."""
+
 GUARANTEED = "guaranteed"
 AUTO = "auto"
 SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
@@ -316,6 +319,10 @@ class Config(Frozen):
     notify_command: Command | None
     notify_failures: Count
     trackers: Sequence[Annotated[str, one_of(*TRACKERS)]]
+    mirror: (
+        Annotated[str, named(ADDRESS, "a folder, HOST:PATH or an address, without a password")]
+        | None
+    )
     deadline_hours: Amount
     leg: Count
     max_runs: Count | None

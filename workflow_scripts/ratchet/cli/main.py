@@ -319,6 +319,8 @@ GROUPS = {
         "report": "the page of a session, or of anybody's log",
         "export": "results.tsv, CSV or JSON of a session or a log",
         "finalize": "a branch and a patch for each certified change",
+        "mirror": "send a session to another place, from which it can go on",
+        "restore": "bring a session back from its mirror",
         "verify": "hash a session and its store again",
     },
     "a task": {

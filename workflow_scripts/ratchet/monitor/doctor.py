@@ -225,7 +225,7 @@ def _task(machine: Machine) -> Iterator[Check]:
     faulty = {name for name, _ in machine.task_faults}
     for text in filter(None, machine.configuration.splitlines()):
         yield problem("config", text, "mend the configuration (config/README.md has all keys)")
-    tasks, later = machine.locks[1:], ("cache", "guard", "remember", "trackers")
+    tasks, later = machine.locks[1:], ("cache", "guard", "remember", "trackers", "mirror")
     for name, text in machine.task_faults:
         if name in later:
             yield from _lock_checks(tasks)

@@ -254,6 +254,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"round {e['number']} over: {e['leader']} leads, {e['offers']} wins offered to others"
     ),
     "worktree": lambda e: f"worktree     {e['path']}: {e['detail']}",
+    "mirror_failed": lambda e: f"mirror       {e['reason']}",
     "tracker_failed": lambda e: f"tracker      {e['tracker']}: {e['reason']}",
     "audited": lambda e: f"{e['answer']}\n",
     "evolved": lambda e: f"{e['answer']}\n",
@@ -273,7 +274,7 @@ take half a percent of one processor."""
 SHOWN_VERDICTS = 20
 
 # No page follows an event that says nothing to people.
-_SILENT = {"audit_read", "agent_answered", "notify_failed", "tracker_works"}
+_SILENT = {"audit_read", "agent_answered", "notify_failed", "tracker_works", "mirror_works"}
 _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
 
 

@@ -60,6 +60,11 @@ class SessionPaths(Frozen):
     # What is to be reported to trackers, and the lock of the process that does it.
     tracking = _Below("trackers/order.json")
     tracking_lock = _Below("trackers/lock")
+    # The same for its mirror; the lock on sending, and what this copy is known by there.
+    mirroring = _Below("mirror/order.json")
+    mirroring_lock = _Below("mirror/lock")
+    mirror_lock = _Below("mirror/sending.lock")
+    mirror_holder = _Below("mirror/holder")
     # Of a tournament: the confirmation of its champion, and what it was started with.
     champion = _Below("evolve/champion.json")
     tournament = _Below("evolve/settings.json")

@@ -69,6 +69,10 @@ class StepCall(Frozen):
 
             # At the end it waits for its sender.
             listeners.append(Reporter(config, paths, self.harness))
+        if config.mirror is not None:
+            from ratchet.mirror.sender import MirrorSender
+
+            listeners.append(MirrorSender(config, paths, self.harness))
         return Journal(paths.events, each_listener(*listeners))
 
     @property

@@ -482,9 +482,12 @@ def _checked_plan(
         raise_faults(faults)
         with watch_inputs(settings, paths, owner):
             frozen = check_manifest(paths, settings, found[0])
-        faults += faults_of(
-            [lambda: _check_devices(settings, found[0]), lambda: _check_trackers(settings)]
-        )
+        reached = [
+            lambda: _check_devices(settings, found[0]),
+            lambda: _check_trackers(settings),
+            lambda: _check_mirror(settings, root),
+        ]
+        faults += faults_of(reached)
     elif found:
         faults += [fault.error for fault in start_faults(settings, found[0], root, harness)]
     scales = list[Scale | None]()
@@ -696,6 +699,7 @@ def start_faults(settings: Config, task: Task, root: Path, harness: Path) -> lis
         ("devices", lambda: _check_devices(settings, task)),
         ("remember", lambda: _check_remembered(settings, task, root)),
         ("trackers", lambda: _check_trackers(settings)),
+        ("mirror", lambda: _check_mirror(settings, root)),
     ]
     return [StartFault(name, error) for name, check in checks for error in faults_of([check])]
 
@@ -730,6 +734,22 @@ def _check_trackers(settings: Config) -> None:
         raise_faults(
             faults_of([functools.partial(require_tracker, name) for name in settings.trackers])
         )
+
+
+def _check_mirror(settings: Config, root: Path) -> None:
+    """Refuse a mirror that nothing here can reach, before anything is trained."""
+    if settings.mirror is not None:
+        from ratchet.mirror.sender import require_mirror  # needed by few
+
+        require_mirror(settings.mirror, root)
+
+
+def mirror_session(plan: WorkflowPlan, done: bool) -> None:
+    """Have the session's mirror get what it does not have yet; wait for that if all is ``done``."""
+    if plan.config.mirror is not None and plan.paths.manifest.exists():
+        from ratchet.mirror.sender import MirrorSender
+
+        MirrorSender(plan.config, plan.paths, plan.harness).ask(last=done)
 
 
 def _own(paths: SessionPaths, strategies: Iterable[Mapping[str, Any]] = ()) -> None:

@@ -174,10 +174,14 @@ def _in_time(seconds: float) -> Iterator[None]:
 class Reporter:
     """Listens to a journal and has runs sent when there are whole ones; never raises."""
 
+    name = "trackers"
+    program = Path(__file__)
+
     def __init__(self, config: Config, paths: SessionPaths, harness: Path) -> None:
         self.config = config
         self.paths = paths
         self.harness = harness
+        self.order, self.lock = paths.tracking, paths.tracking_lock
 
     def __call__(self, event: Event) -> None:
         """Ask for what is whole by now; at the end wait for it, and say what is missing."""
@@ -186,36 +190,40 @@ class Reporter:
         other = kind == "run_finished" and event.get("role") != Role.SEARCH
         if kind not in _WHOLE and not other:
             return
+        self.ask(kind == _LAST)
+
+    def ask(self, last: bool) -> None:
+        """Have sent what is whole by now; the ``last`` time wait for it."""
         try:
-            process = self._order(kind == _LAST)
-            if kind == _LAST:
+            process = self._order(last)
+            if last:
                 self._wait(process)
         except Exception as error:  # a tracker is never worth a session
-            print(f"ratchet: trackers: {error}", file=sys.stderr, flush=True)
+            print(f"ratchet: {self.name}: {error}", file=sys.stderr, flush=True)
 
     def _order(self, last: bool) -> Any:
         """Leave an order, and start a process for it unless one is there."""
         import subprocess  # slow to import
 
         paths = self.paths
-        paths.tracking.parent.mkdir(exist_ok=True)
+        self.order.parent.mkdir(parents=True, exist_ok=True)
         order = {
             "config": to_json_values(self.config),
             "root": str(paths.root.resolve()),
             "harness": str(self.harness.resolve()),
             "last": last,
         }
-        write_json(paths.tracking, order)
+        write_json(self.order, order)
         try:
-            with lock_file(paths.tracking_lock, wait=False):
+            with lock_file(self.lock, wait=False):
                 pass
         except BlockingIOError:  # whoever holds it looks for another order before it ends
             return None
         own = {n: text for n, text in os.environ.items() if not n.startswith("RATCHET_")}
         paths.logs.mkdir(parents=True, exist_ok=True)
-        with paths.log("trackers").open("ab") as log:
+        with paths.log(self.name).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-E", __file__, str(paths.tracking.resolve())],
+                [sys.executable, "-E", str(self.program), str(self.order.resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -232,18 +240,22 @@ class Reporter:
         while time.monotonic() < limit:
             if process is None or process.poll() is not None:
                 try:
-                    with lock_file(self.paths.tracking_lock, wait=False):
+                    with lock_file(self.lock, wait=False):
                         break
                 except BlockingIOError:
                     pass  # another process serves the order
             time.sleep(LOOK_SECONDS)
         else:
             print(
-                f"ratchet: trackers: not done after {END_SECONDS:g} s; they go on beside this",
+                f"ratchet: {self.name}: not done after {END_SECONDS:g} s; goes on beside this",
                 file=sys.stderr,
             )
-        for line in failure_lines(read_events(self.paths.events), self.paths.session):
+        for line in self.failures():
             print(f"ratchet: {line}", file=sys.stderr, flush=True)
+
+    def failures(self) -> list[str]:
+        """A sentence for each thing that could not be sent."""
+        return failure_lines(read_events(self.paths.events), self.paths.session)
 
 
 def failure_words(error: Exception) -> str:
@@ -266,14 +278,17 @@ def failure_lines(events: Iterator[Event], session: str) -> list[str]:
     ]
 
 
-def _main(path: Path) -> None:
-    """Serve the orders of one file until none comes."""
+Order = Mapping[str, Any]
+
+
+def serve_orders(path: Path, carry_out: Callable[[Order], None]) -> None:
+    """Serve the orders of one file until none comes, and end the process."""
     with contextlib.suppress(OSError):
         os.nice(10)
     while True:
         try:
             with lock_file(path.with_name("lock"), wait=False):
-                served = _serve(path)
+                served = _serve(path, carry_out)
         except (BlockingIOError, FileNotFoundError):
             break
         # One that came before the lock was free asked nobody else.
@@ -291,7 +306,7 @@ def _stamp(path: Path) -> int:
         return 0
 
 
-def _serve(path: Path) -> int:
+def _serve(path: Path, carry_out: Callable[[Order], None]) -> int:
     """Carry out orders until the last one, or until none has come for some time."""
     served, idle = 0, time.monotonic()
     while time.monotonic() - idle < LINGER_SECONDS:
@@ -300,7 +315,7 @@ def _serve(path: Path) -> int:
             break
         if stamp != served:
             order = read_json(path)
-            _carry_out(order)
+            carry_out(order)
             served, idle = stamp, time.monotonic()
             if order["last"]:
                 break
@@ -309,7 +324,7 @@ def _serve(path: Path) -> int:
     return served
 
 
-def _carry_out(order: Mapping[str, Any]) -> None:
+def _carry_out(order: Order) -> None:
     """Send what is whole to every tracker; the journal says which failed, and why."""
     from ratchet.session import Session
 
@@ -339,4 +354,4 @@ def note_outcome(journal: Journal, name: str, reason: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    serve_orders(Path(sys.argv[1]), _carry_out)

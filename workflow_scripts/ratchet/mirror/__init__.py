@@ -1,0 +1,1 @@
+"""Sessions copied to another place as they run, and brought back from there."""

@@ -1,0 +1,335 @@
+"""Places that a mirror lies in: a folder, an rsync target, an address that fsspec opens.
+
+Each stores named objects.  Names of all but indexes follow from the content, so an object that
+is there already is never written again.  Objects appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+from ratchet.base.errors import InputMissingError, RatchetError, StoreError, UsageError
+from ratchet.base.text import one_line, shorten
+
+Content = Path | bytes
+"""What an object is made of: a file, or bytes."""
+
+# Within so many seconds of silence a connection counts as broken.
+SILENCE_SECONDS = 60
+AT_ONCE = 256
+# Larger objects are looked for before they are sent once more.
+LARGE_BYTES = 1 << 20
+THREADS = 16
+_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@]*:[^/@]*@")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_HOST = re.compile(r"(?:[\w.-]+@)?[\w.-]+:")
+
+
+class Target(Protocol):
+    """A place for objects by name; methods raise :class:`StoreError` where it does not answer."""
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """An object of at most so many bytes; ``None`` where there is none."""
+
+    def sessions(self) -> list[str]:
+        """Names of the folders below ``sessions``."""
+
+    def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
+        """Write objects; those that are there already only where told to ``replace`` them."""
+
+    def fetch(self, names: Mapping[str, int], folder: Path) -> None:
+        """Copy objects of at most so many bytes each below a folder.
+
+        What is missing, larger, or no file is left out.
+        """
+
+    def keep_only(self, folder: str, names: Iterable[str]) -> None:
+        """Remove all objects of a folder but these."""
+
+
+def open_target(address: str, root: Path) -> Target:
+    """The target of an address; relative folders are below ``root``."""
+    if _PASSWORD.match(address):
+        raise UsageError(
+            "mirror: expected an address without a password, found one; leave it to the program "
+            "or package that connects (its own settings, or environment variables)"
+        )
+    if not address.strip() or address.startswith("-"):
+        raise UsageError(f"mirror: expected a folder or an address, found {address!r:.60}")
+    scheme = _SCHEME.match(address)
+    if scheme is not None and scheme[1].lower() == "file":
+        return FolderTarget(_outside(Path(address[scheme.end() :]), root))
+    if (scheme is not None and scheme[1].lower() == "rsync") or _is_remote(address):
+        return RsyncTarget(address)
+    if scheme is not None:
+        return FsspecTarget(address)
+    return FolderTarget(_outside(root / Path(address).expanduser(), root))
+
+
+def _is_remote(address: str) -> bool:
+    return _HOST.match(address) is not None and not _SCHEME.match(address)
+
+
+def _outside(folder: Path, root: Path) -> Path:
+    """The folder, unless it lies within what is mirrored."""
+    for own in (root / "results", root / "store"):
+        if folder.resolve().is_relative_to(own.resolve()):
+            raise UsageError(f"mirror: expected a folder outside {own.resolve()}, found {folder}")
+    return folder
+
+
+@contextlib.contextmanager
+def _reported(place: str) -> Iterator[None]:
+    """Turn whatever a file system or package raises into an error that names the place."""
+    try:
+        yield
+    except RatchetError:
+        raise
+    except Exception as error:  # whatever a package raises
+        said = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(f"{type(error).__name__}: {error}"))
+        raise StoreError(f"mirror {place}: {shorten(said, 300)}") from error
+
+
+class FolderTarget:
+    """A folder on another disk, or one that is mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, name: str, most: int) -> bytes | None:
+        with _reported(str(self.folder)):
+            try:
+                with (self.folder / name).open("rb") as stream:
+                    data = stream.read(most + 1)
+            except FileNotFoundError:
+                return None
+            return data if len(data) <= most else None
+
+    def sessions(self) -> list[str]:
+        with _reported(str(self.folder)):
+            return sorted(path.name for path in (self.folder / "sessions").glob("*"))
+
+    def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
+        with _reported(str(self.folder)):
+            for name, content in objects.items():
+                path = self.folder / name
+                if replace or not _has(path, content):
+                    _write(path, content)
+
+    def fetch(self, names: Mapping[str, int], folder: Path) -> None:
+        with _reported(str(self.folder)):
+            for name, most in names.items():
+                source, target = self.folder / name, folder / name
+                if source.is_file() and not source.is_symlink() and source.stat().st_size <= most:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, target)
+
+    def keep_only(self, folder: str, names: Iterable[str]) -> None:
+        wanted = set(names)
+        with _reported(str(self.folder)):
+            for path in (self.folder / folder).glob("*"):
+                if path.name not in wanted:
+                    path.unlink(missing_ok=True)
+
+
+def _has(path: Path, content: Content) -> bool:
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: Content) -> None:
+    """Write an object beside its place, and rename.  Only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            if isinstance(content, bytes):
+                stream.write(content)
+            else:
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class RsyncTarget:
+    """A folder that the program rsync reaches, over SSH or a daemon of its own."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        if shutil.which("rsync") is None:
+            raise InputMissingError(
+                f"mirror {address}: expected the program rsync on the PATH, found none; install it"
+            )
+
+    def read(self, name: str, most: int) -> bytes | None:
+        with tempfile.TemporaryDirectory() as place:
+            self.fetch({name: most}, Path(place))
+            path = Path(place) / name
+            return path.read_bytes() if path.is_file() else None
+
+    def sessions(self) -> list[str]:
+        done = self._call("--list-only", f"{self.address}/sessions/", missing=True)
+        lines = done.decode(errors="replace").splitlines()
+        found = (line.split(maxsplit=4) for line in lines if line.startswith("d"))
+        return sorted(words[4] for words in found if len(words) == 5 and words[4] != ".")
+
+    def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            for each, content in objects.items():
+                path = Path(name) / each
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(content, bytes):
+                    path.write_bytes(content)
+                else:
+                    path.symlink_to(content.resolve())
+            # Names tell the content, so a file that is there with its size is the same.
+            compare = ["--ignore-times"] if replace else ["--size-only"]
+            words = ["-rL", "--mkpath", "--chmod=D700,F600", *compare]
+            self._call(*words, f"{name}/", f"{self.address}/")
+
+    def fetch(self, names: Mapping[str, int], folder: Path) -> None:
+        if not names:
+            return
+        listed = "\0".join(names).encode()
+        words = ["--files-from=-", "--from0", f"--max-size={max(names.values())}"]
+        # `-r` alone brings no links, devices or rights along.
+        source, target = f"{self.address}/", f"{folder}/"
+        self._call("-r", *words, source, target, given=listed, missing=True)
+        for name, most in names.items():
+            path = folder / name
+            if path.is_symlink() or (path.is_file() and path.stat().st_size > most):
+                path.unlink()
+
+    def keep_only(self, folder: str, names: Iterable[str]) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            for name in names:
+                (Path(place) / name).touch()
+            # Nothing is sent: what is there stays, what is not here is deleted.
+            words = ["-r", "--delete", "--existing", "--ignore-existing"]
+            self._call(*words, f"{place}/", f"{self.address}/{folder}/", missing=True)
+
+    def _call(self, *words: str, given: bytes = b"", missing: bool = False) -> bytes:
+        """Output of rsync; ``missing``: that a file is not there is no error."""
+        shell = {"RSYNC_RSH": os.environ.get("RSYNC_RSH", "ssh -o BatchMode=yes")}
+        done = subprocess.run(
+            ["rsync", f"--timeout={SILENCE_SECONDS}", *words[:-2], "--", *words[-2:]]
+            if "--list-only" not in words
+            else ["rsync", f"--timeout={SILENCE_SECONDS}", *words[:-1], "--", words[-1]],
+            input=given,
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **shell},
+            check=False,
+        )
+        # 23 is a partial transfer, such as of files that are not there.
+        said = done.stderr.decode(errors="replace").strip()
+        absent = missing and done.returncode == 23 and "No such file" in said
+        if done.returncode and not absent:
+            why = one_line(said.splitlines()[0] if said else f"exit status {done.returncode}")
+            raise StoreError(f"mirror {self.address}: rsync failed: {shorten(why, 300)}")
+        return done.stdout
+
+
+class FsspecTarget:
+    """An address of object storage, or of anything else that a package of fsspec opens."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        try:
+            core: Any = importlib.import_module("fsspec.core")
+        except ImportError:
+            raise InputMissingError(
+                f"mirror {address}: expected the package fsspec in this environment, found none; "
+                f"install it with the one for this address ({sys.executable} -m pip install "
+                "'fsspec[s3]'), or work in the environment that `make env-mirror` makes"
+            ) from None
+        with _reported(address):
+            self._files, prefix = core.url_to_fs(address)
+            self._prefix = prefix.rstrip("/")
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix}/{name}"
+
+    def read(self, name: str, most: int) -> bytes | None:
+        with _reported(self.address):
+            # Listings of a store that another process writes to are out of date.
+            self._files.invalidate_cache()
+            try:
+                data = self._files.cat_file(self._path(name), start=0, end=most + 1)
+            except FileNotFoundError:
+                return None
+            return data if len(data) <= most else None
+
+    def sessions(self) -> list[str]:
+        with _reported(self.address):
+            self._files.invalidate_cache()
+            try:
+                found = self._files.ls(self._path("sessions"), detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)
+
+    def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
+        def one(item: tuple[str, Content]) -> None:
+            name, content = item
+            path = self._path(name)
+            if isinstance(content, bytes):
+                self._files.pipe_file(path, content)
+            elif content.stat().st_size < LARGE_BYTES:
+                self._files.pipe_file(path, content.read_bytes())
+            elif replace or self._size(path) != content.stat().st_size:
+                self._files.put_file(str(content), path)
+
+        self._each(one, list(objects.items()))
+
+    def fetch(self, names: Mapping[str, int], folder: Path) -> None:
+        def one(name: str) -> None:
+            path, target = self._path(name), folder / name
+            with contextlib.suppress(FileNotFoundError):
+                size = self._files.info(path)["size"]
+                if size is not None and size <= names[name]:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._files.get_file(path, str(target))
+
+        self._each(one, list(names))
+
+    def keep_only(self, folder: str, names: Iterable[str]) -> None:
+        wanted = set(names)
+        with _reported(self.address):
+            self._files.invalidate_cache()
+            try:
+                there = self._files.ls(self._path(folder), detail=False)
+            except FileNotFoundError:
+                return
+            gone = [name for name in there if str(name).rsplit("/", 1)[-1] not in wanted]
+            if gone:
+                self._files.rm(gone)
+
+    def _size(self, path: str) -> int | None:
+        try:
+            return int(self._files.info(path)["size"])
+        except FileNotFoundError:
+            return None
+
+    def _each(self, act: Callable[[Any], None], items: Sequence[Any]) -> None:
+        with _reported(self.address), ThreadPoolExecutor(THREADS) as pool:
+            for start in range(0, len(items), AT_ONCE):
+                list(pool.map(act, items[start : start + AT_ONCE]))
