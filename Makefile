@@ -150,11 +150,11 @@ check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/shellcheck --external-sources --source-path=SCRIPTDIR workflow_scripts/ratchet/skill/scripts/*.sh
 
 test: check
-	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal --durations=25 -rs
+	PYTHONDONTWRITEBYTECODE= $(DEV)/bin/pytest -n $(WORKERS) --dist worksteal --durations=25 -rs
 
 # Without the modules that tests/unit/conftest.py names; no engine, browser or GPU needed.
 test-fast: check
-	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
+	PYTHONDONTWRITEBYTECODE= $(DEV)/bin/pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
 
 image:
 	DOCKER_BUILDKIT=1 $(ENGINE) build \

@@ -1,16 +1,23 @@
-"""Calls of Ratchet's tools by the client of the Model Context Protocol's own package."""
+"""Calls of Ratchet's tools by the client of the Model Context Protocol's own package.
+
+That package is imported where it is used: it takes a second, which workers without
+such a test need not pay.
+"""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-from mcp import Client, StdioServerParameters
-from mcp.types import CallToolResult
 
 from helpers.boxes import DEFAULTS, Box
 from helpers.player import inside
-from ratchet.cli.mcp import Place, make_server
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import CallToolResult
 
 T = TypeVar("T")
 
@@ -23,6 +30,9 @@ def settings(box: Box, **changes: object) -> list[str]:
 
 def in_process(box: Box, work: Callable[[Client], Awaitable[T]], **changes: object) -> T:
     """What some work with a client gives, whose server is in this process."""
+    from mcp import Client
+
+    from ratchet.cli.mcp import Place, make_server
 
     async def serve() -> T:
         async with Client(make_server(Place(settings(box, **changes)))) as client:
@@ -34,6 +44,8 @@ def in_process(box: Box, work: Callable[[Client], Awaitable[T]], **changes: obje
 
 def by_stdio(box: Box, work: Callable[[Client], Awaitable[T]], **changes: object) -> T:
     """What some work with a client gives, whose server is a process of its own."""
+    from mcp import Client, StdioServerParameters
+
     words = ["-m", "ratchet.cli.main", "mcp", "--config", *settings(box, **changes)]
     environment = {**box.environment, "RATCHET_HARNESS": str(box.harness)}
     server = StdioServerParameters(
@@ -62,3 +74,10 @@ def facts(result: CallToolResult) -> dict[str, Any]:
 def said(result: CallToolResult) -> str:
     """Text of a result."""
     return "\n".join(block.text for block in result.content)  # type: ignore[union-attr]
+
+
+def quarantine() -> str:
+    """The first line of all results with words of candidates."""
+    from ratchet.cli.mcp import QUARANTINE
+
+    return QUARANTINE

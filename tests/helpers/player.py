@@ -5,6 +5,7 @@ the tests of what only Snakemake does; all others play.  This is the one module
 that knows which steps there are and how each is called.
 """
 
+import base64
 import contextlib
 import functools
 import io
@@ -38,6 +39,10 @@ Clock = Callable[[], float]
 # What a session is played in, after its preparation.
 PARTS = "baseline", "rounds", "confirm", "transfer", "report"
 BASELINE, ROUNDS, CONFIRM, TRANSFER, REPORT = PARTS
+# The smallest picture that is one.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
+)
 
 
 class Compiled(BytecodeCache):
@@ -68,7 +73,8 @@ class Player:
         The report's figures are left out, which take as long as a round.
         """
         parts = PARTS[PARTS.index(first) : PARTS.index(last) + 1]
-        with mock.patch.object(render, "figure_svg", lambda _: "<svg/>"):
+        left_out = {"figure_svg": lambda _: "<svg/>", "figure_png": lambda _: PIXEL}
+        with mock.patch.multiple(render, **left_out):
             return self._guarded(lambda call, plan: self._session(call, plan, parts))
 
     def tournament(self) -> int:

@@ -17,9 +17,8 @@ import pytest
 
 from helpers.boxes import Box
 from helpers.edits import change
-from helpers.mcp_client import settings
+from helpers.mcp_client import quarantine, settings
 from helpers.scripted_model import Model, serving, variables
-from ratchet.cli.mcp import QUARANTINE
 
 PATH = os.pathsep.join(filter(None, (os.environ.get("RATCHET_AGENTS"), os.environ["PATH"])))
 pytestmark = [
@@ -88,7 +87,7 @@ def test_claude_calls_the_tools_and_reads_their_answers(
     }
     suggested, tried, listed, missing = model.results
     for answer in (suggested, tried, listed):
-        assert QUARANTINE in answer
+        assert quarantine() in answer
     assert "STRONG_KEEP" in tried
     assert "a larger rate" in listed
     assert "expected an experiment from 0 (the baseline) to 1 that was judged" in missing

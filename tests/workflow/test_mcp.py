@@ -1,18 +1,23 @@
 """Edits that a coding agent tries by ``ratchet mcp``, a process of its own beside Snakemake."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from mcp import Client
-from mcp.types import CallToolResult
 
 from helpers.boxes import Box
 from helpers.edits import change
 from helpers.mcp_client import by_stdio, facts, said, settings
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import CallToolResult
 
 
 def start(box: Box) -> Box:

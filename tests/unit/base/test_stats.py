@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special, stats
 
 from helpers import REPO
 from ratchet.base.stats import _CELLS, _POLE, log_ndtr, mills, ndtr, welch_interval
@@ -36,25 +36,25 @@ def furthest(found: np.ndarray, expected: np.ndarray) -> float:
 
 def test_mills_ratio_everywhere_and_at_the_edges_of_its_table() -> None:
     x = np.concatenate([[0.0], np.linspace(0, 60, 100_001), np.geomspace(1e-300, 1e8, 100_001)])
-    assert furthest(erfcx(x), special.erfcx(x)) < EXACT
+    assert furthest(erfcx(x), scipy.special.erfcx(x)) < EXACT
     pole = _POLE * math.sqrt(2)
     place = np.arange(1, _CELLS + 1)
     edge = pole * (_CELLS - place) / place
     for x in (edge, np.nextafter(edge, math.inf), np.nextafter(edge, 0)):
-        assert furthest(erfcx(x / math.sqrt(2)), special.erfcx(x / math.sqrt(2))) < EXACT
+        assert furthest(erfcx(x / math.sqrt(2)), scipy.special.erfcx(x / math.sqrt(2))) < EXACT
     assert mills(np.array(0.0)) == pytest.approx(math.sqrt(math.pi / 2), rel=1e-15)
     assert mills(np.array(math.inf)) == 0
 
 
 @given(st.floats(-1e4, BODY))
 def test_log_of_the_distribution_function(x: float) -> None:
-    assert log_ndtr(np.array(x)) == pytest.approx(special.log_ndtr(x), rel=EXACT)
+    assert log_ndtr(np.array(x)) == pytest.approx(scipy.special.log_ndtr(x), rel=EXACT)
 
 
 @given(st.floats(-40, 40))
 def test_far_tails_lose_only_what_the_square_does(x: float) -> None:
     lost = EXACT + 3e-16 * x * x
-    for ours, theirs in ((ndtr, special.ndtr), (log_ndtr, special.log_ndtr)):
+    for ours, theirs in ((ndtr, scipy.special.ndtr), (log_ndtr, scipy.special.log_ndtr)):
         assert ours(np.array(x)) == pytest.approx(theirs(x), rel=lost, abs=1e-307)
 
 
@@ -79,7 +79,7 @@ def test_neighbours_do_not_change_a_bit(function: Callable[[np.ndarray], np.ndar
 def test_welch_interval() -> None:
     a, b = [3.41, 3.43, 3.40, 3.44], [2.90, 2.88, 2.93]
     found = welch_interval(a, b, 0.95)
-    reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    reference = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert found.gain == pytest.approx(np.mean(a) - np.mean(b))
     assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
     alone = welch_interval([2.0], [1.5], 0.95)

@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.integrate import quad
-from scipy.stats import norm
 
 from ratchet.judge.effects import COMPONENTS, SCALES, EffectModel
 from ratchet.judge.settings import Settings
@@ -19,14 +18,14 @@ PRIOR = MODEL.prior()
 def slab(g: float) -> float:
     """Density of the prior's continuous part."""
     side = PRIOR[1 : 1 + SCALES.size] if g > 0 else PRIOR[1 + SCALES.size :]
-    return float(2 * side @ norm.pdf(g, scale=SCALES))
+    return float(2 * side @ scipy.stats.norm.pdf(g, scale=SCALES))
 
 
 def integral(d: float, v: float, power: int, low: float, high: float) -> float:
     """Integral of prior * likelihood * g^power over a range of effects."""
     points = [p for p in (0.0, d, d - 4 * math.sqrt(v), d + 4 * math.sqrt(v)) if low < p < high]
-    value, _ = quad(
-        lambda g: slab(g) * norm.pdf(d, g, math.sqrt(v)) * g**power,
+    value, _ = scipy.integrate.quad(
+        lambda g: slab(g) * scipy.stats.norm.pdf(d, g, math.sqrt(v)) * g**power,
         low,
         high,
         points=points or None,
@@ -42,7 +41,7 @@ def test_posterior_is_the_integral(d: float, v: float, threshold: float) -> None
     assert PRIOR.shape == (COMPONENTS,)
     assert PRIOR.sum() == pytest.approx(1)
     found = MODEL.posterior(np.array(d), np.array(v), PRIOR, threshold)
-    null = float(PRIOR[0] * norm.pdf(d, 0, math.sqrt(v)))
+    null = float(PRIOR[0] * scipy.stats.norm.pdf(d, 0, math.sqrt(v)))
     total = null + integral(d, v, 0, -60, 60)
     mean = integral(d, v, 1, -60, 60) / total
     second = integral(d, v, 2, -60, 60) / total

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from ratchet.base.errors import DataError
 from ratchet.judge.guarantee import FREEDOM_CAP, LEAST_INCUMBENT_RUNS, Confirmations
@@ -85,7 +85,7 @@ def test_each_test_has_a_level_and_what_is_worse_is_not_tested() -> None:
 def test_the_p_value_is_that_of_student(fresh: list[float], reference: list[float]) -> None:
     if np.std(fresh) + np.std(reference) < 1e-3:
         return
-    expected = stats.ttest_ind(fresh, reference, alternative="less").pvalue
+    expected = scipy.stats.ttest_ind(fresh, reference, alternative="less").pvalue
     assert p_value(confirmations(reference), [0.0, *fresh]) == pytest.approx(expected, rel=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_only_fresh_runs_count_and_must_exceed_the_threshold() -> None:
     found.squares, found.freedom = 0.01, 100
     runs = [0.9, 0.95, 0.96, 0.97]
     scale = math.sqrt((0.01 + 2e-4 + 2e-4) / 105 * (1 / 3 + 1 / 4))
-    assert p_value(found, runs) == pytest.approx(stats.t.sf(0.04 / scale, FREEDOM_CAP))
+    assert p_value(found, runs) == pytest.approx(scipy.stats.t.sf(0.04 / scale, FREEDOM_CAP))
 
 
 def test_runs_that_repeat_exactly_are_compared_as_they_are() -> None:

@@ -158,15 +158,15 @@ def unneeded_paths(packages: Iterable[str]) -> list[Path]:
     found |= {each / name for each in (prefix, base) for name in ("pkgs", "conda-meta", "envs")}
     needed, tests = _installed(tuple(sorted(set(packages))))
     for site in own:
-        found |= {path for path in site.glob("*") if path.name not in needed}
+        found |= {site / name for name in os.listdir(site) if name not in needed}  # noqa: PTH208
         found |= {site / name for name in tests}
     others = {library / "site-packages"}
     for root in ("/usr/lib", "/usr/local/lib"):
         others |= {*Path(root).glob("python*"), *(Path(root) / name for name in PROGRAMS)}
     seen = {library, *own}
     found |= {o for o in others if not any(s == o or s.is_relative_to(o) for s in seen - {library})}
-    found -= {path for path in found if library.is_relative_to(path)}
-    return sorted(path for path in found if path.exists())
+    found -= {library, *library.parents}
+    return sorted((path for path in found if path.exists()), key=str)
 
 
 @functools.cache

@@ -306,13 +306,19 @@ def mount_plan(box: Box) -> list[Mount]:
     plan += [_shown("try", path) for path in _system_pieces(box)]
     plan += [_shown("device", path) for path in (gpu_devices() if box.gpu else ())]
     plan += [_shown("read", path) for path in _readable(box)]
-    for path in (path.resolve() for path in box.hidden):
-        hidden = ("empty", str(path), "") if path.is_dir() else ("read", str(path), "/dev/null")
-        plan.append(hidden)
+    for place in _resolved(box.hidden):
+        plan.append(("empty", place, "") if os.path.isdir(place) else ("read", place, "/dev/null"))  # noqa: PTH112
     plan.append(_shown("write", box.work))
     plan += [_shown("read", path) for path in box.fixed]
     plan += [("read", str(place), os.path.realpath(path)) for place, path in box.mounts.items()]
     return plan
+
+
+def _resolved(paths: Sequence[Path]) -> Iterator[str]:
+    """Paths without links in them; hundreds lie in few folders, each of which is looked at once."""
+    real = functools.cache(os.path.realpath)
+    for path in paths:
+        yield os.path.realpath(path) if path.is_symlink() else f"{real(path.parent)}/{path.name}"
 
 
 def _shown(what: str, path: Path) -> Mount:
@@ -337,7 +343,7 @@ def landlock_rules(box: Box) -> dict[str, list[str]]:
     """
     read = [path for path in map(Path, SYSTEM) if path.exists()]
     read += [*_system_pieces(box), Path("/proc"), *_readable(box)]
-    hidden = {path.resolve() for path in box.hidden}
+    hidden = set(map(Path, _resolved(box.hidden)))
     granted: list[Path] = []
     listed: list[Path] = []
     for path in read:
