@@ -1,6 +1,5 @@
 """Ranges of constants: declared or derived, points in them and in the code."""
 
-import ast
 from typing import Any
 
 import pytest
