@@ -125,7 +125,7 @@ def test_a_run_shows_its_device_or_what_it_waits_for() -> None:
     assert known["state"] == "running", "a wait may take hours"
     (text,) = current_work(known)
     assert text.startswith("experiment 2: ")
-    assert text.endswith(", waits for a GPU: it is used, 1 h")
+    assert text.endswith(", waits for a GPU: it is used, 60 min")
     begun = {**run(320, False, 2), "device": {"index": 1, "uuid": "GPU-1", "name": "H200"}}
     (text,) = current_work(of([*FIRST, waits, begun], 330))
     assert ", GPU 1, 10 s" in text
