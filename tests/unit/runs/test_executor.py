@@ -42,7 +42,7 @@ class Runs:
             paths=SessionPaths("night", folder),
             journal=Journal(SessionPaths("night", folder).events),
             budget={},
-            config=SimpleNamespace(devices="all", share_after_minutes=10.0),
+            config=SimpleNamespace(session="night", devices="all", share_after_minutes=10.0),
         )
         self.events = session.journal.path
         self.executor = Executor(session)
@@ -50,7 +50,7 @@ class Runs:
         monkeypatch.setattr(self.executor, "spec", self._spec)
         monkeypatch.setattr(module, "execute_run", lambda *_: self.ends.pop(0))
 
-    def _run(self, inputs: dict, perform: Any) -> tuple[str, RunRecord, bool]:
+    def _run(self, inputs: dict, perform: Any, *_: Any) -> tuple[str, RunRecord, bool]:
         key = run_key(inputs)
         made = key not in self.records
         if made:

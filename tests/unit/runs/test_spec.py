@@ -59,8 +59,7 @@ OTHER: dict[str, Any] = {
 def test_every_field_is_in_the_key_or_beside_it() -> None:
     assert {
         *("isolation", "hidden", "packages", "python", "mounts", "lease"),
-        "evaluation_seconds",
-        *("draws", "curve"),
+        *("evaluation_seconds", "draws", "curve", "compiled", "blank"),
     } == BESIDE
     assert set(RunSpec.__struct_fields__) == BESIDE | set(OTHER)
 
