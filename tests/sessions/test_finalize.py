@@ -16,6 +16,7 @@ from helpers.repositories import make_cache, make_clone, state
 from helpers.shared import copied
 from ratchet.cli.finalize import main
 from ratchet.cli.verify import main as verify
+from ratchet.records.ownership import session_lock
 
 TASK = ["--config", "task=tasks/fake"]
 
@@ -161,9 +162,9 @@ def test_a_second_call_changes_nothing(own: Box) -> None:
     assert finalize(own) == 0
     after = everything(own)
     assert own.backend is table
-    # The lock of the folder names the process that had it last.
+    # The lock of the session names the process that had it last.
     assert {name for name in after if after[name] != before.get(name)} <= {
-        str(own.path / ".snakemake/ratchet.owner")
+        str(session_lock(own.path, "default"))
     }
     assert before.keys() == after.keys()
 

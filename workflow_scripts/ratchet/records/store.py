@@ -11,6 +11,7 @@ both make it, and the first to publish counts.
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -420,6 +421,10 @@ class Store:
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
 
 
+# The last is what a network file system says of a file that another machine removed.
+_NOT_YET = (errno.EWOULDBLOCK, errno.ENOENT, errno.ESTALE)
+
+
 def _open_lock(path: Path, how: int) -> int | None:
     """A lock on a file, as a descriptor; ``None`` where it must be asked for again.
 
@@ -430,10 +435,10 @@ def _open_lock(path: Path, how: int) -> int | None:
         fcntl.flock(handle, how)
         if os.path.samestat(os.fstat(handle), path.stat()):
             return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
+    except BaseException as error:
         os.close(handle)
+        if isinstance(error, OSError) and error.errno in _NOT_YET:
+            return None
         raise
     os.close(handle)
     return None
