@@ -118,8 +118,13 @@ def kept_files(box: Box) -> list[Path]:
     """Every file outside the store that something rests on, and that is not empty."""
     inputs = [box.path / "tasks" / "fake" / name for name in ("prepare.py", "program.md")]
     inputs += [box.path / "tasks" / "fake" / "task.yaml", *(box.path / "envs").iterdir()]
-    logs = box.session / "logs"
-    below = [path for path in box.session.rglob("*") if not path.is_relative_to(logs)]
+    # Nothing rests on a worktree, which shows what is in the history.
+    left_out = [box.session / name for name in ("logs", "worktree", ".git/worktrees")]
+    below = [
+        path
+        for path in box.session.rglob("*")
+        if not any(path.is_relative_to(each) for each in left_out)
+    ]
     for view in ("live.html", ".summary"):  # nothing rests on them
         below.remove(box.session / view)
     return [path for path in sorted(inputs + below) if path.is_file() and path.stat().st_size]

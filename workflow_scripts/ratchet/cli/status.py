@@ -9,8 +9,8 @@ Reads the session's events.jsonl and nothing else of it, so it needs no
 configuration and harms nothing.  Whether anybody still runs the session is told
 by the workflow's lock on this machine, and by how long ago the last event was.
 
-Exit codes: 0 running, waiting for an edit, or finished, and with --all always; 1 stale or
-failed; 64 usage, 66 no session, 70 internal error.
+Exit codes: 0 running, waiting for an edit, or finished, and always with --all; 1
+stale or failed; 64 usage, 66 no session, 70 internal error.
 """
 
 import argparse
