@@ -14,8 +14,10 @@ import pytest
 from helpers import HELPERS
 from helpers.candidates import STRONGEST, needs
 from helpers.commands import Patch
-from helpers.run_plans import launch
+from helpers.run_plans import launch, plan, store
 from ratchet.records.records import Outcome
+from ratchet.runs.compile_cache import CompileCaches
+from ratchet.runs.run import compiled_cache
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.task.environment import ask_interpreter
@@ -76,13 +78,6 @@ def test_tensors_are_shared_between_processes(tmp_path: Path, kind: SandboxKind)
     assert results(tmp_path, kind, *parts) == dict.fromkeys(parts, "works")
 
 
-@pytest.mark.skipif(STRONGEST is SandboxKind.NONE, reason="no sandbox works")
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
-def test_a_step_is_compiled(tmp_path: Path) -> None:
-    """Bubblewrap and namespaces show a run the same files, and have the same filter."""
-    assert results(tmp_path, STRONGEST, "compile") == {"compile": "works"}
-
-
 @needs(SandboxKind.LANDLOCK)
 def test_landlock_alone_has_threads_and_no_shared_memory(
     tmp_path: Path, monkeypatch: Patch
@@ -107,3 +102,41 @@ def test_a_gpu_is_there_with_pinned_memory(tmp_path: Path, kind: SandboxKind) ->
         pytest.skip("PyTorch sees no GPU")
     parts = ("pinned memory", "gpu")
     assert results(tmp_path, kind, *parts, device="gpu") == dict.fromkeys(parts, "works")
+
+
+# Prints the sum that a compiled step gives, and whether it had to be compiled.
+STEP = """
+import os, pathlib, torch
+from torch._dynamo.utils import counters
+torch.manual_seed(0)
+weight = torch.randn(8, 8, requires_grad=True)
+compiled = torch.compile(lambda x: (x @ weight).relu().square().mean(), dynamic=False)
+loss = compiled(torch.randn(4, 8))
+loss.backward()
+said = f"{loss.item():.17g} {weight.grad.sum().item():.17g}"
+first = pathlib.Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "first"
+hits, misses = (counters["inductor"][f"fxgraph_cache_{word}"] for word in ("hit", "miss"))
+print("hits", hits, "misses", misses, "equal", first.exists() and first.read_text() == said)
+first.write_text(said)
+print("---")
+print("val: 1")
+"""
+
+
+@pytest.mark.skipif(STRONGEST is SandboxKind.NONE, reason="no sandbox works")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_a_step_is_compiled_once_and_gives_the_same_again(tmp_path: Path) -> None:
+    """Bubblewrap and namespaces show a run the same files, and have the same filter."""
+    if not torch_says("True"):
+        pytest.skip(f"{PYTHON} has no PyTorch")
+    (tmp_path / "store").mkdir()
+    changes = {"isolation": STRONGEST.value, "python": ask_interpreter(Path(str(PYTHON)))}
+    wanted = plan(tmp_path, STEP, timeout_seconds=800.0, **changes)
+    caches, place = CompileCaches(store(tmp_path), 1e9), tmp_path / "store" / "warm-up"
+    compiled, _ = compiled_cache(wanted, caches, ["train.bin"], place)
+    assert any("fxgraph" in name for name in compiled.files)
+    changes |= {"timeout_seconds": 800.0, "compiled": compiled}
+    record, log = launch(tmp_path, STEP, "store/run", **changes)
+    assert record.outcome is Outcome.OK, log
+    hits, misses, equal = log.split()[1:6:2]
+    assert int(hits) > 0 and (misses, equal) == ("0", "True"), log

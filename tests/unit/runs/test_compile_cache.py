@@ -11,7 +11,7 @@ from helpers.candidates import needs
 from helpers.run_plans import launch, plan, store
 from ratchet.base.structs import replace
 from ratchet.integrity.run_checks import RunTrace, off_budget
-from ratchet.records.records import Outcome
+from ratchet.records.records import Evaluation, Outcome
 from ratchet.records.store import RunRecord
 from ratchet.runs import compile_cache
 from ratchet.runs.compile_cache import (
@@ -212,7 +212,11 @@ def test_runs_with_a_cache_are_held_to_those_of_the_baseline_that_had_one() -> N
     assert off_budget(baseline[:1], [cold], limits, seconds) is None
 
 
-def test_a_record_says_how_long_a_start_took(tmp_path: Path) -> None:
-    record, _ = launch(tmp_path, "print('---')\nprint('val: 1')\nprint('training_seconds: 2')")
+def test_a_start_is_what_comes_before_the_evaluation_and_is_no_training(tmp_path: Path) -> None:
+    summary = "print('---')\nprint('val: 1')\nprint('training_seconds: 2')"
+    record, _ = launch(tmp_path, summary)
     assert record.start_seconds is None
-    assert replace(record, compile_cache="warm") != record
+    served = Evaluation(1.0, 9, 9, 1.0, 0.1, 3.0, 7.0, 0.1)
+    assert replace(record, evaluation=served).start_seconds == 5.0
+    untimed = {name: value for name, value in record.metrics.items() if name == "val"}
+    assert replace(record, evaluation=served, metrics=untimed).start_seconds is None

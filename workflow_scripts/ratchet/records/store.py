@@ -133,7 +133,7 @@ class RunRecord(Frozen):
         ``None`` where it did not print how long it trained, or was not evaluated.
         """
         printed, asked = self.metrics.get("training_seconds"), self.evaluation
-        if printed is None or asked is None or asked.trained_wall_seconds is None:
+        if printed is None or asked is None:
             return None
         return max(0.0, asked.trained_wall_seconds - printed)
 

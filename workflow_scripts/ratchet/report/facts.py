@@ -505,6 +505,8 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "memory_mb": run.memory_mb,
         "train_seconds": record.train_seconds if record else None,
         "wall_seconds": record.wall_seconds if record else None,
+        "start_seconds": record.start_seconds if record else None,
+        "compile_cache": record.compile_cache if record else "",
         "machine": record.machine if record else "",
         "from_store": records.replayed.get(run.key),
     }
