@@ -107,7 +107,7 @@ def in_mid_run(box: Box, least: int) -> Callable[[], bool]:
     return lambda: any(number >= least for number, _ in running(box))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluster) -> None:
     """Two experiments at a time; a killed worker and a killed head are nothing."""
     box = slow_box(tmp_path / "there")
@@ -115,7 +115,7 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
     process = cluster.start(box, said)
 
     def wait(condition: Callable[[], bool]) -> None:
-        box.wait_for(lambda: condition() or process.poll() is not None, seconds=120)
+        box.wait_for(lambda: condition() or process.poll() is not None, seconds=300)
         assert process.poll() is None, said.read_text()[-6000:]
 
     try:
@@ -129,7 +129,7 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
         process.kill()
         process.wait(30)
         process = cluster.start(box, said)
-        assert process.wait(200) == 0, said.read_text()[-6000:]
+        assert process.wait(600) == 0, said.read_text()[-6000:]
     finally:
         process.kill()
         process.wait(30)
@@ -170,7 +170,7 @@ def jobs(state: str) -> list[str]:
     return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_eight_at_once_lose_nothing_in_a_cluster_in_trouble(
     tmp_path: Path, cluster: Cluster
 ) -> None:
@@ -191,7 +191,7 @@ def test_eight_at_once_lose_nothing_in_a_cluster_in_trouble(
     process = cluster.start(box, said)
 
     def wait(condition: Callable[[], bool]) -> None:
-        box.wait_for(lambda: condition() or process.poll() is not None, seconds=120)
+        box.wait_for(lambda: condition() or process.poll() is not None, seconds=300)
         assert process.poll() is None, said.read_text()[-6000:]
 
     try:
@@ -211,7 +211,7 @@ def test_eight_at_once_lose_nothing_in_a_cluster_in_trouble(
         subprocess.run(["setsid", "slurmctld"], check=True, stdin=subprocess.DEVNULL)
         gate.unlink()
         wait(lambda: takes_jobs("one"))
-        assert process.wait(300) == 0, said.read_text()[-6000:]
+        assert process.wait(600) == 0, said.read_text()[-6000:]
     finally:
         gate.unlink(missing_ok=True)
         process.kill()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,19 +185,34 @@ def test_only_a_missing_controller_is_waited_for(said: str, away: bool) -> None:
     assert is_away(said) is away
 
 
-def test_the_released_executor_has_what_is_extended() -> None:
-    """In the environment of envs/slurm.lock: another version may lack it."""
-    python = snakemake_of("RATCHET_SLURM_VENV", "env-slurm").replace("bin/snakemake", "bin/python")
-    program = (
-        "import importlib, inspect, sys; from importlib.metadata import version\n"
-        "from ratchet.steps.slurm_jobs import PLUGIN, PRIVATE\n"
-        "import snakemake.cli; plugin = importlib.import_module(PLUGIN)\n"
-        "print(version(PLUGIN))\n"
-        "for name in PRIVATE:\n"
-        "    head, _, last = name.rpartition('.')\n"
-        "    owner = getattr(plugin, head) if head else plugin\n"
-        "    assert hasattr(owner, last) or f'self.{last} = ' in inspect.getsource(owner), name\n"
-    )
-    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == slurm_jobs.SEEN
+PROGRAM = """
+import importlib, inspect
+from importlib.metadata import version
+from types import SimpleNamespace
+import snakemake.cli
+from ratchet.steps.slurm_jobs import PLUGIN, PRIVATE, extend_executor
+
+plugin = importlib.import_module(PLUGIN)
+for name in PRIVATE:
+    head, _, last = name.rpartition(".")
+    owner = getattr(plugin, head) if head else plugin
+    assert hasattr(owner, last) or f"self.{last} = " in inspect.getsource(owner), name
+
+extend_executor(plugin)
+executor, sent = object.__new__(plugin.Executor), []
+executor._main_event_loop, executor.max_array_size = None, 1000
+executor.logger = SimpleNamespace(debug=lambda text: None)
+executor.array_jobs, executor._submit_array_jobs = {"experiment"}, sent.append
+executor.workflow = SimpleNamespace(dag=SimpleNamespace(ready_jobs=["some", "more", "jobs"]))
+rule = SimpleNamespace(name="experiment")
+executor.run_jobs([SimpleNamespace(rule=rule, is_group=lambda: False) for _ in range(2)])
+print(version(PLUGIN), *map(len, sent))
+"""
+
+
+def test_the_released_executor_is_extended() -> None:
+    """Another version may lack a part; and an array does not wait for jobs that may not run yet."""
+    snakemake = snakemake_of("RATCHET_SLURM_VENV", "env-slurm")
+    python = str(Path(snakemake).with_name("python"))
+    done = subprocess.run([python, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [slurm_jobs.SEEN, "2"], done.stderr

@@ -2,9 +2,9 @@
 
 The released executor forgets all its jobs when the controller does not answer for a
 minute, waits without end for one that Slurm has forgotten or that made room for others,
-and counts every ``sbatch`` that reaches nobody as the failure of a job.  Each of these
-stops a night's session.  Here its methods are extended; all else is the executor's.
-Seen to work with its version :data:`SEEN`.
+for an array of more jobs than may run at once, and counts every ``sbatch`` that reaches
+nobody as the failure of a job.  Each of these stops a night's session.  Here its methods
+are extended; all else is the executor's.  Seen to work with its version :data:`SEEN`.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ PLUGIN = "snakemake_executor_plugin_slurm"
 
 PRIVATE = (
     "query_job_status",
+    "pending_jobs_for_rule",
     "Executor.check_active_jobs",
     "Executor.run_job",
     "Executor._report_job_error_threadsafe",
@@ -164,6 +165,9 @@ def extend_executor(plugin: Any, clock: Callable[[], float] = time.monotonic) ->
         again.daemon = True
         again.start()
 
+    # Else jobs for an array wait until all that are ready come together.  They never do where
+    # fewer may run at once, and the executor does not keep those that it was given.
+    plugin.pending_jobs_for_rule = lambda *_: 0
     plugin.query_job_status = query_job_status
     kind.check_active_jobs = check_active_jobs
     kind._report_job_error_threadsafe = report_unless_away
