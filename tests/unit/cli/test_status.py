@@ -22,8 +22,8 @@ from ratchet.base.terminal import text_width
 from ratchet.base.text import DASH
 from ratchet.cli import status
 from ratchet.cli.main import main
-from ratchet.cli.status import View, frame
 from ratchet.records.ownership import take_sessions
+from ratchet.cli.status import View, frame, slurm_queue
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.devices import VISIBLE_GPUS
 
@@ -273,3 +273,22 @@ def test_a_terminal_is_redrawn_in_place_and_given_back(
     terminal.until(lambda: last in terminal.text.partition("\x1b[?25h\x1b[?1049l")[2])
     assert terminal.process.returncode == (130 if colour else 0)
     os.close(terminal.ours)
+
+
+def test_jobs_that_wait_at_slurm_are_said(
+    running: Path, tmp_path: Path, capsys: Capsys, monkeypatch: Patch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    squeue = programs / "squeue"
+    rows = [("Resources", tmp_path), ("Priority", tmp_path), ("\x1b[2J", "/another/folder")]
+    body = "".join(f"{reason}|{place}\n" for reason, place in [*rows, rows[0]])
+    squeue.write_text(f"#!/bin/sh\ncat <<'END'\n{body}END\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    assert slurm_queue(tmp_path) == [], "no job was sent to Slurm from there"
+    (tmp_path / ".snakemake" / "slurm_logs").mkdir(parents=True)
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    assert "queue   3 jobs not started by Slurm yet: Priority, Resources" in lines(capsys)
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert slurm_queue(tmp_path) == []

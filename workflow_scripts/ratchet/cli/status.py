@@ -7,7 +7,8 @@
 
 Reads the session's events.jsonl and nothing else of it, so it needs no
 configuration and harms nothing.  Whether anybody still runs the session is told
-by the workflow's lock on this machine, and by how long ago the last event was.
+by the workflow's lock on this machine, and by how long ago the last event was;
+what waits in Slurm's queue, by squeue.
 
 Exit codes: 0 running, waiting for an edit, or finished, and always with --all; 1
 stale or failed; 64 usage, 66 no session, 70 internal error.
@@ -18,6 +19,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +50,7 @@ from ratchet.base.text import (
     format_number,
     iso_time,
     one_line_label,
+    plural,
     safe_json,
     spoken_duration,
 )
@@ -87,6 +90,9 @@ NARROWEST = 40
 
 FIRST_EVENTS = 10
 """Lines of the past that ``--watch`` begins with where it writes to no terminal."""
+
+QUEUE_SECONDS = 30.0
+"""How often a cluster is asked for its queue, and how long its answer may take."""
 
 LONGEST_LINE = 300
 _STATE_COLOURS = {"running": GREEN, "waiting": YELLOW, "stale": RED, "failed": RED}
@@ -173,6 +179,8 @@ class View:
         self.goes_on = True
         self._nvml: Any | None = None
         self.machine = ""
+        self._queue: list[str] = []
+        self._queue_asked = float("-inf")
         self.update()
 
     def update(self) -> list[Event]:
@@ -203,7 +211,13 @@ class View:
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
         facts = with_curves(facts, self.paths) if running else facts
         self.machine = self.machine or _machine(self.paths)
-        return {**facts, "machine": self.machine, "disk_free_bytes": _free(root), "gpus": gpus}
+        # A session that runs on another machine is stale to this one.
+        open_ = self.state in (SessionRunState.RUNNING, SessionRunState.STALE)
+        if open_ and now - self._queue_asked >= QUEUE_SECONDS:
+            self._queue_asked, self._queue = now, slurm_queue(root)
+        queue = self._queue if open_ else []
+        here = {"machine": self.machine, "disk_free_bytes": _free(root), "gpus": gpus}
+        return {**facts, **here, "queue": queue}
 
     def _gpus(self) -> list[dict[str, Any]]:
         """Load of this machine's GPUs; none without a driver."""
@@ -220,6 +234,28 @@ class View:
                 total = None
             samples.append({**asdict(one), **values, "memory_total_mb": total})
         return samples
+
+
+def slurm_queue(root: Path) -> list[str]:
+    """Why each job of this folder waits that Slurm has not started, as far as it says so."""
+    squeue = shutil.which("squeue")
+    if squeue is None or not (root / ".snakemake" / "slurm_logs").is_dir():
+        return []
+    command = [squeue, "--noheader", f"--user={os.getuid()}", "--states=PENDING", "--array"]
+    try:
+        done = subprocess.run(
+            [*command, "--format=%r|%Z"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=QUEUE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    own = root.resolve()
+    rows = (line.partition("|") for line in done.stdout.splitlines())
+    return [reason.strip() for reason, _, place in rows if Path(place.strip()).resolve() == own]
 
 
 def _machine(paths: SessionPaths) -> str:
@@ -367,6 +403,10 @@ def _numbers(facts: Facts) -> list[tuple[str, str]]:
                 rows += zip(("loss", ""), curve_words(work["curve"]), strict=False)
     else:  # how long it went on is not known
         rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
+    if facts.get("queue"):
+        reasons = ", ".join(sorted({*facts["queue"]}))
+        waiting = f"{plural(len(facts['queue']), 'job')} not started by Slurm yet"
+        rows.append(("queue", one_line_label(f"{waiting}: {reasons}")))
     rows += standing_rows(facts)
     if state == "running":
         silent = facts["last_event"]["seconds_ago"]
