@@ -16,7 +16,7 @@ from ratchet.steps.slurm_jobs import (
     AWAY_SECONDS,
     MISSES,
     NEW_OUTAGE_SECONDS,
-    ROOM_SECONDS,
+    REQUEUE_SECONDS,
     Answers,
     Outage,
     extend_executor,
@@ -36,6 +36,8 @@ class Plugin:
 
     def __init__(self) -> None:
         self.answer: dict[str, str] | None = {}
+        self.asked: list[str] = []
+        self.command = SQUEUE
         self.now = 0.0
         self.reported: list[str] = []
         self.sent: list[str] = []
@@ -46,7 +48,7 @@ class Plugin:
             _job_submission_executor = SimpleNamespace(submit=lambda call, job: call(job))
 
             async def check_active_jobs(self, active_jobs: Sequence[Any]) -> Any:
-                states, _ = await plugin.query_job_status(SQUEUE, self.logger)
+                states, _ = await plugin.query_job_status(plugin.command, self.logger)
                 if states is None:
                     return
                 for found in active_jobs:
@@ -66,7 +68,13 @@ class Plugin:
 
         self.Executor = Executor
 
+    def query_job_status_squeue(self, run: str) -> str:
+        return f"{SQUEUE} --name {run}"
+
     async def query_job_status(self, command: str, logger: Any) -> Any:
+        self.asked.append(command)
+        if command.startswith("sacct"):
+            return None, None
         return (None, None) if self.answer is None else (self.answer, 0.1)
 
     def check(self, *numbers: int | str) -> list[str]:
@@ -115,6 +123,12 @@ def test_answers_without_a_job_count_in_a_row_only(plugin: Plugin) -> None:
     assert plugin.check(1) == []
 
 
+def test_the_queue_is_asked_where_there_is_no_accounting(plugin: Plugin) -> None:
+    plugin.command, plugin.answer = "sacct -X --name run-1", {"1": "COMPLETED", "2": "RUNNING"}
+    assert plugin.check(1, 2) == ["2"]
+    assert plugin.asked == [plugin.command, f"{SQUEUE} --name run-1"]
+
+
 def test_accounting_may_hear_of_a_job_late() -> None:
     answers = Answers()
     for _ in range(10 * MISSES):
@@ -132,14 +146,15 @@ def test_jobs_of_an_array_that_wait_have_one_line() -> None:
     assert [answers.is_forgotten("1_5") for _ in range(MISSES)][-1]
 
 
-def test_a_job_that_made_room_ends_unless_it_is_queued_again(plugin: Plugin) -> None:
-    plugin.answer = {"1": "PREEMPTED", "2": "PREEMPTED"}
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
+def test_a_job_ends_that_is_not_queued_again(plugin: Plugin, state: str) -> None:
+    plugin.answer = {"1": state, "2": state}
     assert plugin.check(1, 2) == ["1", "2"]
-    plugin.now = ROOM_SECONDS / 2
-    plugin.answer = {"1": "PREEMPTED", "2": "PENDING"}
+    plugin.now = REQUEUE_SECONDS / 2
+    plugin.answer = {"1": state, "2": "PENDING"}
     assert plugin.check(1, 2) == ["1", "2"]
-    plugin.now = ROOM_SECONDS
-    plugin.answer = {"1": "PREEMPTED", "2": "PREEMPTED"}
+    plugin.now = REQUEUE_SECONDS
+    plugin.answer = {"1": state, "2": state}
     assert plugin.check(1, 2) == ["2"]
     assert plugin.reported == ["1: cancelled"]
 

@@ -22,6 +22,7 @@ PLUGIN = "snakemake_executor_plugin_slurm"
 
 PRIVATE = (
     "query_job_status",
+    "query_job_status_squeue",
     "pending_jobs_for_rule",
     "Executor.check_active_jobs",
     "Executor.run_job",
@@ -31,11 +32,13 @@ PRIVATE = (
 )
 """Parts of the executor that are not its public interface; a test finds them all."""
 
-MADE_ROOM = "PREEMPTED"
+REQUEUED = ("PREEMPTED", "NODE_FAIL")
+"""States after which Slurm queues a job again, or never will."""
+
 ENDED = "CANCELLED"
 
-ROOM_SECONDS = 60.0
-"""How long a job may be one that made room, until Slurm queues it again or never will."""
+REQUEUE_SECONDS = 60.0
+"""How long a job may be in one of these until it counts as ended."""
 
 MISSES = 3
 """Answers in a row without a job, after which it is forgotten: no answer is late twice."""
@@ -70,7 +73,8 @@ class Known(Frozen):
 
     seen: bool = False
     misses: int = 0
-    room_since: float | None = None
+    since: float | None = None
+    """When it was first found in a state after which it may be queued again."""
 
 
 class Answers:
@@ -82,7 +86,7 @@ class Answers:
         self.whole = False
 
     def heard(self, states: Mapping[str, str] | None, command: str, now: float) -> dict[str, str]:
-        """States to go by: one that made room long ago has ended.
+        """States to go by: a job that Slurm has not queued again by now has ended.
 
         ``states`` is ``None`` if the controller did not answer.  Then nothing is known of any
         job, which the executor takes as: it goes on.
@@ -93,13 +97,13 @@ class Answers:
         return {job: self._state(job, state, now) for job, state in (states or {}).items()}
 
     def _state(self, job: str, state: str, now: float) -> str:
-        if state != MADE_ROOM:
+        if state not in REQUEUED:
             self.jobs[job] = Known(seen=True)
             return state
-        since = self.jobs.get(job, Known()).room_since
+        since = self.jobs.get(job, Known()).since
         since = now if since is None else since
-        self.jobs[job] = Known(seen=True, room_since=since)
-        return ENDED if now - since >= ROOM_SECONDS else state
+        self.jobs[job] = Known(seen=True, since=since)
+        return ENDED if now - since >= REQUEUE_SECONDS else state
 
     def is_forgotten(self, job: str) -> bool:
         """Whether the controller answers, and has not named a job for some time."""
@@ -133,7 +137,7 @@ class Outage:
 
 def extend_executor(plugin: Any, clock: Callable[[], float] = time.monotonic) -> None:
     """Extend the methods of the executor in ``plugin``, its package."""
-    answers, outage = Answers(), Outage()
+    answers, outage, silent = Answers(), Outage(), False
     kind = plugin.Executor
     ask, check, report = (
         plugin.query_job_status,
@@ -142,9 +146,15 @@ def extend_executor(plugin: Any, clock: Callable[[], float] = time.monotonic) ->
     )
 
     async def query_job_status(command: str, logger: Any) -> tuple[dict[str, str], float]:
+        nonlocal silent
         states, seconds = await ask(command, logger)
-        if states is None and answers.states is not None:
+        if states is None and command.startswith("sacct"):
+            # Accounting is off or away; the queue has jobs for minutes after their end.
+            command = plugin.query_job_status_squeue(command.split()[-1])
+            states, seconds = await ask(command, logger)
+        if states is None and not silent:
             logger.warning("Slurm does not answer; its jobs go on, and it is asked again")
+        silent = states is None
         return answers.heard(states, command, clock()), seconds or 0.0
 
     async def check_active_jobs(executor: Any, active_jobs: Sequence[Any]) -> AsyncIterator[Any]:
