@@ -1,12 +1,14 @@
 """A real Slurm of two nodes (``.ci/slurm`` starts one) against the same session without it."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -60,11 +62,15 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster() -> Cluster:
+def cluster() -> Iterator[Cluster]:
+    """A Slurm for one test at a time, whatever runs beside it."""
     partition = os.environ.get("RATCHET_TEST_SLURM")
     if not partition or shutil.which("sbatch") is None:
         pytest.skip('no Slurm here: eval "$(.ci/slurm)" starts one')
-    return Cluster(snakemake_of("RATCHET_SLURM_VENV", "env-slurm"), partition)
+    snakemake = snakemake_of("RATCHET_SLURM_VENV", "env-slurm")
+    with Path(tempfile.gettempdir(), f"ratchet-test-slurm-{os.getuid()}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Cluster(snakemake, partition)
 
 
 def slow_box(path: Path) -> Box:
