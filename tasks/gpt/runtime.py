@@ -273,7 +273,9 @@ class Memory:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / MIB
         weights = 2 * sum(p.nbytes for p in self.parameters)
-        state = [t.nbytes for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
+        state = [
+            t.nbytes for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)
+        ]
         return (weights + sum(state) + sum(self.kept.values())) / MIB
 
 

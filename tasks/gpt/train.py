@@ -488,7 +488,7 @@ DEPTH = 8               # number of transformer layers
 DEVICE_BATCH_SIZE = 128  # per-device batch size (reduce if OOM)
 
 # ---------------------------------------------------------------------------
-# Setup: model, optimizer, dataloader
+# Setup: tokenizer, model, optimizer, dataloader
 # ---------------------------------------------------------------------------
 
 torch.manual_seed(SEED)

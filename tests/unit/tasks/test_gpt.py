@@ -1,7 +1,12 @@
 """tasks/gpt: its definition, presets, search space, lock and page agree with each other."""
 
 import ast
+import difflib
+import hashlib
 import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,9 @@ from ratchet.task.presets import choose_preset, preset_sources
 TRAIN = (TASK / "train.py").read_text()
 README = (TASK / "README.md").read_text()
 LOADED = load_task(TASK)
+# train.py of karpathy/autoresearch at 228791f; `diff -U0` between it and ours is in tests/data.
+UPSTREAM_SHA = "2954175f4ac42ad65164aef40910ef953789abcd05a5cc886ac9ba5a00814414"
+DIFFERENCES = (REPO / "tests" / "data" / "gpt-upstream.diff").read_text()
 
 
 def values(source: str, *names: str) -> list[Any]:
@@ -94,6 +102,67 @@ def test_the_search_space_is_wide_every_edit_parses_and_no_alternative_is_flagge
     assert len(alternatives) >= 10
     for name in alternatives:
         assert not edit_flags({"train.py": TRAIN}, {"train.py": found[name]}, contract), name
+
+
+def upstream() -> str:
+    """Upstream's train.py: this one with the differences taken back."""
+    lines, out, place = TRAIN.splitlines(keepends=True), list[str](), 0
+    for _, start, count, body in hunks():
+        begin = start - 1 if count else start
+        out += lines[place:begin] + [line[1:] + "\n" for line in body if line[0] == "-"]
+        assert lines[begin : begin + count] == [line[1:] + "\n" for line in body if line[0] == "+"]
+        place = begin + count
+    return "".join(out + lines[place:])
+
+
+def hunks() -> Iterator[tuple[str, int, int, list[str]]]:
+    """Each difference: its head, its first line and its lines here, and all its lines."""
+    for part in DIFFERENCES.split("\n@@ ")[1:]:
+        head, *body = part.rstrip("\n").split("\n")
+        start, _, count = head.partition("+")[2].split(" ")[0].partition(",")
+        yield head, int(start), int(count or 1), body
+
+
+def test_the_differences_to_upstream_are_all_there_are_and_each_has_a_reason() -> None:
+    """With them taken back the file is upstream's to the byte."""
+    assert hashlib.sha256(upstream().encode()).hexdigest() == UPSTREAM_SHA
+    table = README.partition("## What differs from upstream")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")][
+        1:
+    ]
+    assert all(len(row) == 3 and row[2].endswith(".") for row in rows)
+    words = [re.findall(r"`([^`]+)`", " ".join(row[:2])) for row in rows]
+    texts = ["\n".join(body) for _, _, _, body in hunks()]
+    blank = [text for text in texts if not re.search(r"\w", text)]
+    assert [
+        t for t in texts if t not in blank and not any(w in t for ws in words for w in ws)
+    ] == []
+    assert [ws for ws in words if not any(w in t for t in texts for w in ws)] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("\nDEPTH = 8  ", "\nDEPTH = 12 "),
+        ("\nASPECT_RATIO = 64 ", "\nASPECT_RATIO = 48 "),
+        ('\nWINDOW_PATTERN = "SSSL"', '\nWINDOW_PATTERN = "L"'),
+        ("\nMATRIX_LR = 0.04 ", "\nMATRIX_LR = 0.06 "),
+        ("\nADAM_BETAS = (0.8, 0.95)", "\nADAM_BETAS = (0.9, 0.95)"),
+        ("F.relu(x).square()", "F.gelu(x)"),
+        ("step / 300", "step / 200"),
+        ("short_window = long_window // 2", "short_window = long_window // 4"),
+    ],
+)
+def test_an_edit_made_for_upstreams_file_applies(tmp_path: Path, old: str, new: str) -> None:
+    before = upstream()
+    assert old in before
+    after = before.replace(old, new)
+    lines = (text.splitlines(keepends=True) for text in (before, after))
+    patch = "".join(difflib.unified_diff(*lines, "a/train.py", "b/train.py"))
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = ["git", "apply", "-"]
+    subprocess.run(command, cwd=tmp_path, input=patch, text=True, check=True)
+    assert (tmp_path / "train.py").read_text() == TRAIN.replace(old, new)
 
 
 def test_the_mutable_file_downloads_nothing() -> None:
