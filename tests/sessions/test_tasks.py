@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -312,5 +313,9 @@ def test_a_session_of_pytorch_on_a_cpu_ends_judged_and_is_measured(tmp_path: Pat
     mean = sum(values) / 2
     spread = math.sqrt(sum((value - mean) ** 2 for value in values))
     assert f"| val_bpb | {mean:.6f} | {spread:.6f} |" in done.stdout
+    together = done.stdout.partition("| all runs |")[2]
+    shares = re.findall(r"(?m)^\| (?:share|seconds) of .* \| ([\d.]+) \|$", together)
+    assert len(shares) == 2 and all(0 < float(share) < 1 for share in shares)
+    assert re.search(r"start-up of later runs, s \(median\) \| [\d.]+ \|", together)
     assert "| mfu_percent |" not in done.stdout  # Nobody knows the rate of a CPU.
     assert manifest["hardware"]["cpu"] in done.stdout and "2 seeds" in done.stdout
