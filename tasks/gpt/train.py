@@ -71,7 +71,7 @@ class GPTConfig:
 
 
 def norm(x):
-    return F.rms_norm(x, (x.size(-1),))
+    return F.rms_norm(x, (x.size(-1),)).to(x.dtype)
 
 
 def has_ve(layer_idx, n_layer):
