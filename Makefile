@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-agents env-gpt env-slurm env-kubernetes env-mcp env-notebook env-trackers session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
+.PHONY: help env env-dev env-agents env-gpt env-slurm env-kubernetes env-mcp env-notebook env-trackers env-mirror session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -31,6 +31,7 @@ help:
 	@echo "make env-mcp   for coding agents that call Ratchet's tools (ratchet mcp)"
 	@echo "make env-notebook   to open docs/analysis.ipynb in Jupyter, in .venv-notebook"
 	@echo "make env-trackers   for sessions that report to trackio, wandb or mlflow, in .venv-trackers"
+	@echo "make env-mirror   for sessions whose mirror is object storage (S3), in .venv-mirror"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make env-agents   coding agents that their tests drive, in .venv-agents (needs npm)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
@@ -85,6 +86,9 @@ $(ENVS)/.venv-notebook/.ready: $(UV) envs/notebook.lock $(PACKAGE)
 $(ENVS)/.venv-trackers/.ready: $(UV) envs/trackers.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-trackers,envs/trackers.lock)
 
+$(ENVS)/.venv-mirror/.ready: $(UV) envs/mirror.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-mirror,envs/mirror.lock)
+
 $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
 
@@ -120,6 +124,8 @@ env-kubernetes: $(ENVS)/.venv-kubernetes/.ready
 env-mcp: $(ENVS)/.venv-mcp/.ready
 
 env-notebook: $(ENVS)/.venv-notebook/.ready
+
+env-mirror: $(ENVS)/.venv-mirror/.ready
 
 env-trackers: $(ENVS)/.venv-trackers/.ready
 
@@ -186,9 +192,9 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp notebook trackers node aider; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp notebook trackers mirror node aider; do \
 		constraint=; \
-		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp|notebook|trackers) constraint="-c envs/workflow.lock" ;; esac; \
+		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp|notebook|trackers|mirror) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links \
@@ -196,5 +202,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .venv-notebook .venv-trackers .venv-agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .venv-notebook .venv-trackers .venv-mirror .venv-agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Places that a mirror lies in: a folder, an rsync target, an address that fsspec opens.
+"""Places that a mirror lies in: a folder, an rsync target, object storage.
 
 Each stores named objects.  Names of all but indexes follow from the content, so an object that
 is there already is never written again.  Objects appear whole or not at all.
@@ -14,8 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,9 +26,12 @@ from ratchet.base.text import one_line, shorten
 Content = Path | bytes
 """What an object is made of: a file, or bytes."""
 
+STORAGE = ("s3", "gs", "az")
+"""Schemes of addresses in object storage."""
+
 # Within so many seconds of silence a connection counts as broken.
 SILENCE_SECONDS = 60
-AT_ONCE = 256
+RETRIES = 3
 # Larger objects are looked for before they are sent once more.
 LARGE_BYTES = 1 << 20
 THREADS = 16
@@ -72,8 +76,11 @@ def open_target(address: str, root: Path) -> Target:
         return FolderTarget(_outside(Path(address[scheme.end() :]), root))
     if (scheme is not None and scheme[1].lower() == "rsync") or _is_remote(address):
         return RsyncTarget(address)
+    if scheme is not None and scheme[1].lower() in STORAGE:
+        return StorageTarget(address)
     if scheme is not None:
-        return FsspecTarget(address)
+        known = ", ".join(f"{name}://" for name in ("file", "rsync", *STORAGE))
+        raise UsageError(f"mirror: expected a folder, HOST:PATH or {known}, found {address!r:.60}")
     return FolderTarget(_outside(root / Path(address).expanduser(), root))
 
 
@@ -231,105 +238,89 @@ class RsyncTarget:
         """Output of rsync; ``missing``: that a file is not there is no error."""
         shell = {"RSYNC_RSH": os.environ.get("RSYNC_RSH", "ssh -o BatchMode=yes")}
         done = subprocess.run(
-            ["rsync", f"--timeout={SILENCE_SECONDS}", *words[:-2], "--", *words[-2:]]
-            if "--list-only" not in words
-            else ["rsync", f"--timeout={SILENCE_SECONDS}", *words[:-1], "--", words[-1]],
+            ["rsync", f"--timeout={SILENCE_SECONDS}", *words],
             input=given,
             capture_output=True,
             env={**os.environ, "LC_ALL": "C.UTF-8", **shell},
             check=False,
         )
-        # 23 is a partial transfer, such as of files that are not there.
+        # Of files or folders that are not there.
         said = done.stderr.decode(errors="replace").strip()
-        absent = missing and done.returncode == 23 and "No such file" in said
+        absent = missing and done.returncode in (3, 12, 23) and "No such file" in said
         if done.returncode and not absent:
             why = one_line(said.splitlines()[0] if said else f"exit status {done.returncode}")
             raise StoreError(f"mirror {self.address}: rsync failed: {shorten(why, 300)}")
         return done.stdout
 
 
-class FsspecTarget:
-    """An address of object storage, or of anything else that a package of fsspec opens."""
+class StorageTarget:
+    """Object storage, reached by the package obstore: S3 and what speaks like it, GCS, Azure."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         try:
-            core: Any = importlib.import_module("fsspec.core")
+            self._package: Any = importlib.import_module("obstore")
+            stores: Any = importlib.import_module("obstore.store")
         except ImportError:
             raise InputMissingError(
-                f"mirror {address}: expected the package fsspec in this environment, found none; "
-                f"install it with the one for this address ({sys.executable} -m pip install "
-                "'fsspec[s3]'), or work in the environment that `make env-mirror` makes"
+                f"mirror {address}: expected the package obstore in this environment, found none; "
+                f"install it ({sys.executable} -m pip install obstore), or work in the "
+                "environment that `make env-mirror` makes"
             ) from None
+        patience = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=SILENCE_SECONDS)}
         with _reported(address):
-            self._files, prefix = core.url_to_fs(address)
-            self._prefix = prefix.rstrip("/")
-
-    def _path(self, name: str) -> str:
-        return f"{self._prefix}/{name}"
+            self._store = stores.from_url(address.rstrip("/"), retry_config=patience)
 
     def read(self, name: str, most: int) -> bytes | None:
         with _reported(self.address):
-            # Listings of a store that another process writes to are out of date.
-            self._files.invalidate_cache()
             try:
-                data = self._files.cat_file(self._path(name), start=0, end=most + 1)
+                got = self._package.get(self._store, name)
             except FileNotFoundError:
                 return None
-            return data if len(data) <= most else None
+            return bytes(got.bytes()) if got.meta["size"] <= most else None
 
     def sessions(self) -> list[str]:
         with _reported(self.address):
-            self._files.invalidate_cache()
-            try:
-                found = self._files.ls(self._path("sessions"), detail=False)
-            except FileNotFoundError:
-                return []
-            return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)
+            listed = self._package.list_with_delimiter(self._store, "sessions")
+            return sorted(str(name).rsplit("/", 1)[-1] for name in listed["common_prefixes"])
 
     def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
-        def one(item: tuple[str, Content]) -> None:
-            name, content = item
-            path = self._path(name)
-            if isinstance(content, bytes):
-                self._files.pipe_file(path, content)
-            elif content.stat().st_size < LARGE_BYTES:
-                self._files.pipe_file(path, content.read_bytes())
-            elif replace or self._size(path) != content.stat().st_size:
-                self._files.put_file(str(content), path)
+        def one(name: str) -> None:
+            content = objects[name]
+            size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            if replace or size < LARGE_BYTES or self._size(name) != size:
+                self._package.put(self._store, name, content)
 
-        self._each(one, list(objects.items()))
+        self._each(one, objects)
 
     def fetch(self, names: Mapping[str, int], folder: Path) -> None:
         def one(name: str) -> None:
-            path, target = self._path(name), folder / name
             with contextlib.suppress(FileNotFoundError):
-                size = self._files.info(path)["size"]
-                if size is not None and size <= names[name]:
+                got = self._package.get(self._store, name)
+                if got.meta["size"] <= names[name]:
+                    target = folder / name
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    self._files.get_file(path, str(target))
+                    with target.open("wb") as stream:
+                        for chunk in got.stream(min_chunk_size=LARGE_BYTES):
+                            stream.write(chunk)
 
-        self._each(one, list(names))
+        self._each(one, names)
 
     def keep_only(self, folder: str, names: Iterable[str]) -> None:
-        wanted = set(names)
+        wanted = {f"{folder}/{name}" for name in names}
         with _reported(self.address):
-            self._files.invalidate_cache()
-            try:
-                there = self._files.ls(self._path(folder), detail=False)
-            except FileNotFoundError:
-                return
-            gone = [name for name in there if str(name).rsplit("/", 1)[-1] not in wanted]
+            pages = self._package.list(self._store, folder)
+            gone = [o["path"] for page in pages for o in page if o["path"] not in wanted]
             if gone:
-                self._files.rm(gone)
+                self._package.delete(self._store, gone)
 
-    def _size(self, path: str) -> int | None:
+    def _size(self, name: str) -> int | None:
         try:
-            return int(self._files.info(path)["size"])
+            return int(self._package.head(self._store, name)["size"])
         except FileNotFoundError:
             return None
 
-    def _each(self, act: Callable[[Any], None], items: Sequence[Any]) -> None:
+    def _each(self, act: Callable[[str], None], names: Iterable[str]) -> None:
         with _reported(self.address), ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(items), AT_ONCE):
-                list(pool.map(act, items[start : start + AT_ONCE]))
+            for _ in pool.map(act, list(names)):
+                pass
