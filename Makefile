@@ -173,6 +173,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(ENVS)/.venv-bench/bin/python tests/bench/startup.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/recording.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/compiling.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/mirroring.py
 	$(DEV)/bin/python tests/bench/long_logs.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/judging.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
