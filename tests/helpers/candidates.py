@@ -51,6 +51,9 @@ CONTRACT = EditContract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
 # Few enough to be quick, enough to be trained: below 6 bits per byte.
 STEPS = 40
 
+# Where all that counts comes after the training.
+FEW_STEPS = 4
+
 # Half of the windows that sessions evaluate, in half of the groups: enough for every check.
 WINDOWS, GROUPS = (
     ("EVAL_WINDOWS = 512", "EVAL_WINDOWS = 256"),
@@ -277,7 +280,7 @@ class Arena:
 
     def check_cheat(self, cheat: Cheat, **changes: object) -> None:
         """The edit is flagged as it should be, and its run caught whatever was found."""
-        attempt = self.attempt(cheat.source, **changes)
+        attempt = self.attempt(cheat.source, **{"budget_steps": FEW_STEPS, **changes})
         assert attempt.blocked == cheat.flags
         attempt.assert_ends(Outcome.TAMPERED, cheat.reason)
 
