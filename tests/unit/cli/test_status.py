@@ -22,8 +22,8 @@ from ratchet.base.terminal import text_width
 from ratchet.base.text import DASH
 from ratchet.cli import status
 from ratchet.cli.main import main
-from ratchet.records.ownership import take_sessions
 from ratchet.cli.status import View, frame, slurm_queue
+from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.devices import VISIBLE_GPUS
 
