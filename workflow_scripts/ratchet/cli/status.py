@@ -10,8 +10,8 @@ configuration and harms nothing.  Whether anybody still runs the session is told
 by the workflow's lock on this machine, and by how long ago the last event was;
 what waits in Slurm's queue, by squeue.
 
-Exit codes: 0 running, waiting for an edit, or finished, and always with --all; 1
-stale or failed; 64 usage, 66 no session, 70 internal error.
+Exit codes: 0 running, waiting for an edit, or finished (and with --all);
+1 stale or failed; 64 usage, 66 no session, 70 internal error.
 """
 
 import argparse
