@@ -93,7 +93,7 @@ def storage() -> Iterator[tuple[type[Bucket], dict[str, str]]]:
     kind = type("Own", (Bucket,), {"objects": {}})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        login = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hidden"}
+        login = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "no-one-knows-9f2c"}
         place = f"http://127.0.0.1:{server.server_port}"
         where = {"AWS_ENDPOINT_URL": place, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
         yield kind, {**os.environ, **login, **where}
@@ -134,4 +134,4 @@ def test_a_session_goes_to_object_storage_and_back(storage: Any, tmp_path: Path)
         if "mirror" not in path.parts:
             assert (fresh / path.relative_to(box.path)).read_bytes() == path.read_bytes()
     # Nobody may read them who has no login.
-    assert b"hidden" not in b"".join(bucket.objects.values())
+    assert b"no-one-knows-9f2c" not in b"".join(bucket.objects.values())

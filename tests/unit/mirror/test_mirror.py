@@ -142,7 +142,7 @@ def test_every_cut_is_a_whole_session(mirrorable: Box, tmp_path: Path) -> None:
     was = first.push().index
     late = copied(mirrorable, tmp_path / "late")
     shutil.copytree(early.session / "mirror", late.session / "mirror")
-    for cut in (0, 7, 60, 10_000):
+    for cut in (0, 7, 20, 10_000):
         place = tmp_path / f"m{cut}"
         shutil.copytree(tmp_path / "first", place)
         mirror = mirror_of(late, place)

@@ -4,13 +4,14 @@
     ratchet mirror night --to user@host:mirror
     ratchet mirror night --to s3://bucket/mirror
 
-Sends what the mirror does not have yet: the session's records and repository, the secret that
-its seeds are drawn with, and the runs and inputs of the store that its records name.  The
-setting `mirror` has that done while the session runs.  A call that is broken off is made
-again and goes on.  Whoever reads the mirror reads all data of the task; no login is sent.
+Sends what the mirror does not have yet: the session's records and repository,
+the secret that its seeds are drawn with, and the runs and inputs of the store
+that its records name.  The setting `mirror` has that done while the session
+runs.  A call that is broken off is made again and goes on.  Whoever reads the
+mirror reads all data of the task; no login is sent.
 
-Exit codes: 0 sent; 64 usage, 66 no such session or program, 70 internal error, 74 the mirror
-failed, 75 another copy of the session is mirrored there.
+Exit codes: 0 sent; 64 usage, 66 no such session or program, 70 internal error,
+74 the mirror failed, 75 another copy of the session is mirrored there.
 """
 
 import argparse

@@ -3,13 +3,15 @@
     ratchet restore /mnt/disk/mirror
     ratchet restore s3://bucket/mirror night
 
-Fetches a session, or all, with the runs and inputs that it needs, into results and store of
-this folder.  Every digest is checked; what is damaged is named and left out.  Then the usual
-command goes on, and no run is made twice.  A session of the same name that is here already
-is never overwritten.  From then on the mirror belongs to this copy: the other one is refused.
+Fetches a session, or all, with the runs and inputs that it needs, into results
+and store of this folder.  Every digest is checked; what is damaged is named and
+left out.  Then the usual command goes on, and no run is made twice.  A session
+of the same name that is here already is never overwritten.  From then on the
+mirror belongs to this copy: the other one is refused.
 
-Exit codes: 0 all is here; 1 something was left out; 64 usage, 65 damaged, 66 no such mirror
-or session, 70 internal error, 74 the mirror failed, 75 the session may still run elsewhere.
+Exit codes: 0 all is here; 1 something was left out; 64 usage, 65 damaged, 66 no
+such mirror or session, 70 internal error, 74 the mirror failed, 75 the session
+may still run elsewhere.
 """
 
 import argparse

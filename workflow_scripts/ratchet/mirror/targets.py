@@ -260,7 +260,6 @@ class StorageTarget:
         self.address = address
         try:
             self._package: Any = importlib.import_module("obstore")
-            stores: Any = importlib.import_module("obstore.store")
         except ImportError:
             raise InputMissingError(
                 f"mirror {address}: expected the package obstore in this environment, found none; "
@@ -269,7 +268,7 @@ class StorageTarget:
             ) from None
         patience = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=SILENCE_SECONDS)}
         with _reported(address):
-            self._store = stores.from_url(address.rstrip("/"), retry_config=patience)
+            self._store = self._package.store.from_url(address.rstrip("/"), retry_config=patience)
 
     def read(self, name: str, most: int) -> bytes | None:
         with _reported(self.address):
