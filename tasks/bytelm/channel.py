@@ -8,21 +8,19 @@ count, whatever was sent.
 
 from __future__ import annotations
 
-import os
-import socket
 import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from serving import RESULT, evaluator_at, receive
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Predict: TypeAlias = Callable[[Bytes], NDArray[Any]]
 
 VOCAB_SIZE = 256
-REQUEST = b"evaluate"
-HEADER, RESULT = struct.Struct("<II"), struct.Struct("<d")
+HEADER = struct.Struct("<II")
 
 
 def checked_logits(predict: Predict, prefixes: Bytes) -> NDArray[np.float32]:
@@ -48,31 +46,12 @@ def evaluate_remotely(predict: Predict, descriptor: int) -> float:
     each.  No windows are the end, followed by the metric as a 64-bit number.
     """
     prefixes: Bytes = np.empty((0, 0), dtype=np.uint8)
-    with socket.socket(fileno=os.dup(descriptor)) as evaluator:
-        try:
-            evaluator.sendall(REQUEST)
-            while True:
-                rows, known = HEADER.unpack(receive(evaluator, HEADER.size))
-                if rows == 0:
-                    return float(RESULT.unpack(receive(evaluator, RESULT.size))[0])
-                column = np.frombuffer(receive(evaluator, rows), np.uint8)[:, None]
-                prefixes = np.hstack([prefixes, column]) if known else column
-                logits = checked_logits(predict, prefixes)
-                evaluator.sendall(logits.data.cast("B"))
-        except (BrokenPipeError, ConnectionResetError, EOFError):
-            raise RuntimeError(
-                "the evaluator does not answer: a run is evaluated once, at its end; "
-                "call evaluate_bpb a single time"
-            ) from None
-
-
-def receive(sender: socket.socket, count: int) -> bytearray:
-    """Exactly ``count`` bytes; raises :class:`EOFError` if there are fewer."""
-    content = bytearray(count)
-    view, done = memoryview(content), 0
-    while done < count:
-        read = sender.recv_into(view[done:])
-        if read == 0:
-            raise EOFError(f"{done} of {count} bytes came")
-        done += read
-    return content
+    with evaluator_at(descriptor) as evaluator:
+        while True:
+            rows, known = HEADER.unpack(receive(evaluator, HEADER.size))
+            if rows == 0:
+                return float(RESULT.unpack(receive(evaluator, RESULT.size))[0])
+            column = np.frombuffer(receive(evaluator, rows), np.uint8)[:, None]
+            prefixes = np.hstack([prefixes, column]) if known else column
+            logits = checked_logits(predict, prefixes)
+            evaluator.sendall(logits.data.cast("B"))

@@ -10,29 +10,20 @@ what it predicts or on what comes later, whatever the candidate does.  The windo
 the data come in groups of equal size, in a secret order that makes no difference to
 the metric.  Each group has some rows more that do not count (``lessons.py``): by
 these a candidate is TAMPERED with that learns from one window for another.  All that
-is drawn comes from a secret of the harness, or from the system's randomness.
-
-Environment: ``RATCHET_EVALUATOR_FD`` (the socket) and ``RATCHET_EVALUATION``, JSON
-with ``data`` and ``audit`` (paths by file name; ``audit`` may be empty),
-``reply_seconds`` and ``draws`` (a hexadecimal number to draw from; may be empty).
-Standard output: one line of JSON per event.
+is drawn comes from a secret of the harness, or from the system's randomness.  What the
+harness gives and is told: ``serving.py``.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import socket
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from channel import HEADER, REQUEST, RESULT, VOCAB_SIZE, Bytes, receive
+from channel import HEADER, VOCAB_SIZE, Bytes
 from lessons import Lessons
 from numpy.typing import NDArray
+from serving import Conversation, Order, random_order, run_evaluator, tell, tell_result
 
 from prepare import (
     EVAL_GROUPS,
@@ -47,10 +38,6 @@ from prepare import (
 LARGEST_WEALTH = float(np.log(1e6))
 # Parts of the audit text whose metric is told: enough to see how a gain varies over it.
 PARTS = 32
-
-
-class ProtocolError(Exception):
-    """The candidate sent something else than logits, or nothing."""
 
 
 class Part:
@@ -91,49 +78,6 @@ class Part:
         return [bits_per_byte(losses) for losses in np.array_split(self.losses, PARTS)]
 
 
-class Conversation:
-    """The socket to the candidate; logits come back in the order of the questions."""
-
-    def __init__(self, channel: socket.socket, reply_seconds: float) -> None:
-        self.channel = channel
-        self.reply_seconds = reply_seconds
-        self.waits: list[float] = []
-        self.sent_at = 0.0
-
-    def wait_for_request(self) -> None:
-        """Wait, for as long as training takes, until the candidate asks."""
-        self.channel.settimeout(None)
-        try:
-            if receive(self.channel, len(REQUEST)) != REQUEST:
-                raise ProtocolError("it did not ask in the way of channel.py")
-        except (EOFError, OSError):
-            sys.exit(0)  # It ended without a question.
-        self.channel.settimeout(self.reply_seconds)
-
-    def ask(self, column: Bytes, known: int) -> None:
-        """Send the next byte of each row; nothing may have been said before."""
-        if select.select([self.channel], [], [], 0)[0]:
-            raise ProtocolError("it sent more than it was asked for, or went away")
-        self.channel.sendall(HEADER.pack(len(column), known) + column.tobytes())
-        self.sent_at = time.perf_counter()
-
-    def reply(self, rows: int) -> NDArray[np.float32]:
-        """The logits for the bytes after those that were sent last."""
-        try:
-            content = receive(self.channel, rows * VOCAB_SIZE * 4)
-        except TimeoutError:
-            raise ProtocolError("its predictions did not come in time") from None
-        except (EOFError, OSError):
-            raise ProtocolError("it went away before all predictions were there") from None
-        self.waits.append(time.perf_counter() - self.sent_at)
-        return np.frombuffer(content, "<f4").reshape(rows, VOCAB_SIZE)
-
-    def close(self, value: float) -> None:
-        """Tell the metric and hang up."""
-        self.channel.sendall(HEADER.pack(0, 0) + RESULT.pack(value))
-        self.channel.close()
-
-
 def order_of_groups(parts: list[Part], rng: np.random.Generator) -> list[tuple[Part, int]]:
     """All groups, those of each part in their order; which part is next is secret."""
     turns = rng.permutation(np.repeat(np.arange(len(parts)), EVAL_GROUPS))
@@ -150,10 +94,11 @@ def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) ->
     for part, group in order_of_groups(parts, rng):
         rows = part.rows(group)
         for position in range(SEQUENCE_LENGTH):
-            talk.ask(rows[:, position], position)
+            talk.ask(HEADER.pack(len(rows), position) + rows[:, position].tobytes())
             if before is not None:
                 before[0].accept(*before[1:])
-            logits = talk.reply(len(rows))
+            answer = talk.answer(len(rows) * VOCAB_SIZE * 4)
+            logits = np.frombuffer(answer, "<f4").reshape(len(rows), VOCAB_SIZE)
             if not np.isfinite(logits).all():
                 return False
             before = part, group, position, logits
@@ -162,21 +107,14 @@ def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) ->
     return True
 
 
-def tell(event: str, **facts: Any) -> None:
-    """One line to the harness."""
-    print(json.dumps({"event": event, **facts}, allow_nan=False), flush=True)
-
-
-def serve(channel: socket.socket, order: dict[str, Any]) -> None:
+def serve(talk: Conversation, order: Order) -> None:
     """One evaluation, from the first question to the result."""
-    rng = np.random.default_rng(int(order.get("draws") or os.urandom(16).hex(), 16))
+    rng = random_order(order)
     validation = Part(Path(order["data"]["val.bin"]), rng)
     audit = Part(Path(order["audit"]["audit.bin"]), rng) if order["audit"] else None
     parts = [part for part in (validation, audit) if part is not None]
     tell("ready")
-    talk = Conversation(channel, order["reply_seconds"])
     talk.wait_for_request()
-    tell("asked")
     began = time.perf_counter()
     finite = evaluate(talk, parts, rng)
     # What one part leaves is the next one's stake.
@@ -186,30 +124,18 @@ def serve(channel: socket.socket, order: dict[str, Any]) -> None:
     if audit is not None:
         read = {"value": audit.value if finite else None, "tokens": audit.losses.size}
         read |= {"parts": audit.parts if finite else []}
-    tell(
-        "result",
-        value=validation.value if finite else None,
+    value = validation.value if finite else None
+    tell_result(
+        value,
+        talk,
+        began,
         tokens=validation.losses.size,
-        batches=len(talk.waits),
-        seconds=round(time.perf_counter() - began, 4),
-        reply_seconds=round(float(np.median(talk.waits)), 6),
         tampered="it learned from the windows of the evaluation" if learned else None,
         audit=read,
         checks={} if taught is None else {"taught": round(taught, 6)},
     )
-    talk.close(validation.value if finite else float("nan"))
-
-
-def main() -> None:
-    """Serve the candidate at the other end of the socket."""
-    channel = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
-    try:
-        serve(channel, json.loads(os.environ["RATCHET_EVALUATION"]))
-    except ProtocolError as error:
-        tell("failed", reason=str(error))
-    except (BrokenPipeError, ConnectionResetError):
-        tell("failed", reason="it went away before all predictions were there")
+    talk.close(float("nan") if value is None else value, HEADER.pack(0, 0))
 
 
 if __name__ == "__main__":
-    main()
+    run_evaluator(serve)

@@ -14,19 +14,12 @@ A candidate has been tampered with if predictions change when the rest of a wind
 shown.  How well prefixes and whole windows are predicted is told to the harness, which
 compares the difference with that of the baseline's runs.
 
-Environment: ``RATCHET_EVALUATOR_FD`` (the socket), ``RATCHET_EVALUATION``, JSON with
-``data`` and ``audit`` (paths by file name; ``audit`` may be empty), ``reply_seconds``
-and ``draws`` (a hexadecimal number to draw from; may be empty), and what
-``scoring.Scale`` reads.  Standard output: one line of JSON per event.
+What the harness gives and is told: ``serving.py``; of the environment it reads what
+``scoring.Scale`` names, too.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,17 +29,14 @@ from typing import Any
 
 import numpy as np
 import scoring
-from channel import HEADER, REQUEST, RESULT, SIZE, Logits, Tokens, receive
+from channel import HEADER, Logits, Tokens, request
 from numpy.typing import NDArray
 from prefixes import LARGEST_CHANGE, MEAN_CHANGE, Prefixes, counted
 from scoring import WINDOWS_AT_ONCE, Scale, bits_per_byte, log_softmax
+from serving import Conversation, Order, random_order, run_evaluator, tell, tell_result
 
 # Parts of the audit text whose metric is told: enough to see how a gain varies over it.
 PARTS = 32
-
-
-class ProtocolError(Exception):
-    """The candidate sent something else than logits, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -130,50 +120,6 @@ def _both(windows: Tokens, positions: Tokens) -> tuple[Tokens, Tokens]:
     return windows, positions
 
 
-class Conversation:
-    """The socket to the candidate; logits come back in the order of the questions."""
-
-    def __init__(self, channel: socket.socket, vocab: int, reply_seconds: float) -> None:
-        self.channel, self.vocab, self.reply_seconds = channel, vocab, reply_seconds
-        self.waits: list[float] = []
-        self.sent_at = 0.0
-
-    def wait_for_request(self) -> None:
-        """Wait, for as long as training takes, until the candidate asks."""
-        self.channel.settimeout(None)
-        try:
-            said = bytes(receive(self.channel, len(REQUEST) + SIZE.size))
-        except (EOFError, OSError):
-            sys.exit(0)  # It ended without a question.
-        if said != REQUEST + SIZE.pack(self.vocab):
-            raise ProtocolError("it did not ask in the way of channel.py")
-        self.channel.settimeout(self.reply_seconds)
-
-    def ask(self, windows: Tokens, positions: Tokens) -> None:
-        """Send one group; nothing may have been said before."""
-        if select.select([self.channel], [], [], 0)[0]:
-            raise ProtocolError("it sent more than it was asked for, or went away")
-        shape = (*windows.shape, positions.shape[1])
-        self.channel.sendall(HEADER.pack(*shape) + windows.tobytes() + positions.tobytes())
-        self.sent_at = time.perf_counter()
-
-    def reply(self, positions: Tokens) -> Logits:
-        """The logits for the group that was sent last."""
-        try:
-            content = receive(self.channel, positions.size * self.vocab * 2)
-        except TimeoutError:
-            raise ProtocolError("its predictions did not come in time") from None
-        except (EOFError, OSError):
-            raise ProtocolError("it went away before all predictions were there") from None
-        self.waits.append(time.perf_counter() - self.sent_at)
-        return np.frombuffer(content, "<f2").reshape(*positions.shape, self.vocab)
-
-    def close(self, value: float) -> None:
-        """Tell the metric and hang up."""
-        self.channel.sendall(HEADER.pack(0, 0, 0) + RESULT.pack(value))
-        self.channel.close()
-
-
 def in_order(parts: Sequence[Part], rng: np.random.Generator) -> list[Question]:
     """All questions: prefixes, the shortest first, then whole windows in a secret order."""
     cuts = [cut for part in parts for cut in part.cut_questions()]
@@ -183,7 +129,24 @@ def in_order(parts: Sequence[Part], rng: np.random.Generator) -> list[Question]:
     return [question for _, question in cuts] + [whole[i] for i in rng.permutation(len(whole))]
 
 
-def evaluate(talk: Conversation, parts: Sequence[Part], rng: np.random.Generator) -> bool:
+class Questions:
+    """Windows and positions on their way to the candidate, and its logits of ``vocab`` tokens."""
+
+    def __init__(self, talk: Conversation, vocab: int) -> None:
+        self.talk, self.vocab = talk, vocab
+
+    def ask(self, windows: Tokens, positions: Tokens) -> None:
+        """Send one group."""
+        shape = (*windows.shape, positions.shape[1])
+        self.talk.ask(HEADER.pack(*shape) + windows.tobytes() + positions.tobytes())
+
+    def reply(self, positions: Tokens) -> Logits:
+        """The logits for the group that was sent last."""
+        answer = self.talk.answer(positions.size * self.vocab * 2)
+        return np.frombuffer(answer, "<f2").reshape(*positions.shape, self.vocab)
+
+
+def evaluate(talk: Questions, parts: Sequence[Part], rng: np.random.Generator) -> bool:
     """Ask everything; False as soon as a logit is not finite.
 
     While the candidate works on a question, the one before is added up.
@@ -209,25 +172,18 @@ def verdict(checks: dict[str, float]) -> str | None:
     return None
 
 
-def tell(event: str, **facts: Any) -> None:
-    """One line to the harness."""
-    print(json.dumps({"event": event, **facts}, allow_nan=False), flush=True)
-
-
-def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
+def serve(talk: Conversation, order: Order) -> None:
     """One evaluation, from the first question to the result."""
-    rng = np.random.default_rng(int(order.get("draws") or os.urandom(16).hex(), 16))
+    rng, scale = random_order(order), Scale.from_environment()
     table = np.fromfile(order["data"]["token_bytes.bin"], dtype="<u2")
     validation = Part(Path(order["data"]["val.bin"]), table, scale, rng)
     audited = order["audit"]
     audit = Part(Path(audited["audit.bin"]), table, scale, rng) if audited else None
     parts = [part for part in (validation, audit) if part is not None]
     tell("ready")
-    talk = Conversation(channel, len(table), order["reply_seconds"])
-    talk.wait_for_request()
-    tell("asked")
+    talk.wait_for_request(request(len(table)))
     began = time.perf_counter()
-    finite = evaluate(talk, parts, rng)
+    finite = evaluate(Questions(talk, len(table)), parts, rng)
     checks = [part.prefixes.checks() for part in parts] if finite else []
     tampered = next((found for found in map(verdict, checks) if found), None)
     read = None
@@ -238,31 +194,19 @@ def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
             "parts": audit.parts if finite else [],
             "prefixes": audit.compared() if finite else None,
         }
-    tell(
-        "result",
-        value=validation.value if finite else None,
+    value = validation.value if finite else None
+    tell_result(
+        value,
+        talk,
+        began,
         tokens=validation.targets.size,
-        batches=len(talk.waits),
-        seconds=round(time.perf_counter() - began, 4),
-        reply_seconds=round(float(np.median(talk.waits)), 6),
         tampered=tampered,
         audit=read,
         prefixes=validation.compared() if finite else None,
         checks={name: round(value, 6) for name, value in checks[0].items()} if checks else {},
     )
-    talk.close(validation.value if finite else float("nan"))
-
-
-def main() -> None:
-    """Serve the candidate at the other end of the socket."""
-    channel = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
-    try:
-        serve(channel, json.loads(os.environ["RATCHET_EVALUATION"]), Scale.from_environment())
-    except ProtocolError as error:
-        tell("failed", reason=str(error))
-    except (BrokenPipeError, ConnectionResetError):
-        tell("failed", reason="it went away before all predictions were there")
+    talk.close(float("nan") if value is None else value, HEADER.pack(0, 0, 0))
 
 
 if __name__ == "__main__":
-    main()
+    run_evaluator(serve)

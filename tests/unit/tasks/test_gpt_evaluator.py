@@ -372,7 +372,7 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
 @pytest.mark.parametrize(
     ("vocab", "model", "words"),
     [
-        (VOCAB + 1, honest, "did not ask in the way of channel.py"),
+        (VOCAB + 1, honest, "did not ask in the way of its fixed files"),
         (VOCAB, lambda windows, positions: honest(windows, positions)[:, 1:], "went away"),
         (VOCAB, lambda windows, positions: honest(windows, positions).astype("f4"), "went away"),
     ],

@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("prepare.py", "train.py", "config.yaml"):
+    for name in ("prepare.py", "train.py", "config.yaml", "serving.py"):
         shutil.copy(TASK / name, tmp_path / name)
     return tmp_path
 
@@ -148,7 +148,7 @@ def test_an_evaluator_that_is_left_alone_says_so(data: Path) -> None:
         "RATCHET_EVALUATION": json.dumps(order),
     }
     with other:
-        own.sendall(b"?" + bytes(9))
+        own.sendall(b"evaluate" + bytes(9))
         own.shutdown(socket.SHUT_WR)
         done = subprocess.run(
             [sys.executable, TASK / "evaluator.py"],
@@ -161,7 +161,7 @@ def test_an_evaluator_that_is_left_alone_says_so(data: Path) -> None:
     own.close()
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["event"] == "failed"
-    assert "did not send the scores of all paragraphs" in last["reason"]
+    assert "sent more than it was asked for, or went away" in last["reason"]
 
 
 def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> None:
