@@ -1,5 +1,7 @@
 """Sessions in mirrors: every cut is whole, nothing is sent twice, nothing foreign comes back."""
 
+import gzip
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -13,8 +15,15 @@ from helpers.boxes import Box, make_box
 from helpers.commands import Patch
 from helpers.recorded import play_fake
 from helpers.shared import copied, shared_box
-from ratchet.base.errors import DataError, InputMissingError, SessionBusyError, UsageError
-from ratchet.base.structs import replace
+from ratchet.base.errors import (
+    DataError,
+    InputMissingError,
+    SessionBusyError,
+    StoreError,
+    UsageError,
+)
+from ratchet.base.io import canonical_json, digest, digest_bytes, to_json
+from ratchet.base.structs import replace, to_json_values
 from ratchet.integrity.verify import verify_sessions
 from ratchet.mirror import sender
 from ratchet.mirror.index import (
@@ -22,6 +31,7 @@ from ratchet.mirror.index import (
     Holder,
     Index,
     MirroredFile,
+    answer_object,
     index_object,
     own_object,
     read_index,
@@ -32,7 +42,8 @@ from ratchet.mirror.restore import Restored, mirrored_sessions, restore_session
 from ratchet.mirror.targets import Content, FolderTarget, RsyncTarget, open_target
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.store import RECORD
+from ratchet.records.records import Outcome
+from ratchet.records.store import RECORD, RunRecord, run_key
 
 LATER = time.time() + 10_000
 SHA = "ab" * 32
@@ -222,12 +233,103 @@ def test_damage_is_named_and_left_out(box: Box, tmp_path: Path) -> None:
     assert not (tmp_path / "third/results/default").exists()
 
 
+def test_nothing_leads_out_of_a_folder_that_others_may_write_to(box: Box, tmp_path: Path) -> None:
+    home, place = tmp_path / "home", tmp_path / "m"
+    home.mkdir()
+    (home / "thesis.tex").write_text("mine")
+    (place / "sessions" / "default").mkdir(parents=True)
+    (place / "sessions/default/files").symlink_to(home)
+    mirror = mirror_of(box, place)
+    for act in (
+        mirror.push,
+        lambda: mirror.target.send({own_object("default", SHA): b"x"}),
+        lambda: mirror.target.keep_only("sessions/default/files", []),
+    ):
+        with pytest.raises(StoreError, match="found a link"):
+            act()
+    assert [path.name for path in home.iterdir()] == ["thesis.tex"]
+    (place / "sessions/default/files").unlink()
+    mirror.push()
+    # What is no object stays.
+    (place / "sessions/default/files/notes.txt").write_text("mine")
+    mirror.target.keep_only("sessions/default/files", [])
+    assert [path.name for path in (place / "sessions/default/files").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_a_pipe_in_a_mirror(tmp_path: Path) -> None:
+    place = tmp_path / index_object("default")
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    with pytest.raises(StoreError, match="expected a file"):
+        FolderTarget(tmp_path).read(index_object("default"), 9)
+
+
 def an_index(**fields: object) -> Index:
     index = Index("default", 1.0, Holder("t", "host", "/f"), {}, {}, (), {}, {}, ())
     return replace(index, **fields)
 
 
 PLAIN = MirroredFile(1, 1, (SHA,))
+
+
+def hostile_run(place: Path, files: object, n: int) -> str:
+    """A run in a mirror whose digests fit, with these ``files``; its key."""
+    inputs = {"made": f"up {n}"}
+    record = RunRecord(Outcome.OK, "", 0, None, 1.0, 1.0, None, {})
+    key = run_key(inputs)
+    entry = {"inputs": inputs, "key": key, "record": to_json_values(record), "files": files}
+    path = place / run_object(key, RECORD)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_json({**entry, "digest": digest(entry)}))
+    return key
+
+
+def test_runs_and_answers_of_a_strange_shape_are_left_out(box: Box, tmp_path: Path) -> None:
+    """Their digests fit, so whoever wrote the mirror made them up."""
+    mirror, place = mirror_of(box, tmp_path / "m"), tmp_path / "m"
+    index = mirror.push().index
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    sha = digest_bytes(b"mine")
+    shapes: list[object] = [
+        *({str(secret): sha}, {"../" * 20 + str(secret)[1:]: sha}, [str(secret)], 7, "x"),
+        *({"n" * 5000: sha}, {".": sha}, {"": sha}, {"a\0b": sha}, {"run.log": 3}),
+    ]
+    keys = [hostile_run(place, files, n) for n, files in enumerate(shapes)]
+    deep = run_key({"made": "deep"})
+    (place / run_object(deep, RECORD)).parent.mkdir(parents=True)
+    (place / run_object(deep, RECORD)).write_text("[" * 100_000)
+    asked = ["no mapping"]
+    answer = place / answer_object(f"proposals/{digest(asked)}")
+    answer.parent.mkdir(parents=True, exist_ok=True)
+    answer.write_bytes(to_json({"question": asked, "answer": 1, "digest": digest(1)}))
+    runs = {**index.runs, **dict.fromkeys([*keys, deep], 1)}
+    answers = (*index.answers, f"proposals/{answer.stem}")
+    odd = replace(index, runs=runs, answers=answers)
+    mirror.target.send({index_object("default"): odd.packed()}, replace=True)
+    got = restored(place, tmp_path / "fresh", box)
+    assert got.runs == len(index.runs)
+    assert len(got.left_out) >= len(keys) + 1 and all("left out" in x for x in got.left_out)
+    assert secret.read_text() == "mine"
+    Mirror(str(place), SessionPaths("default", tmp_path / "fresh")).push()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[" * 200_000, b"\xff", b"7", b"null", b'{"format": %s}' % (b"9" * 5000)],
+    ids=["cut", "deep", "bytes", "number", "null", "long"],
+)
+def test_an_index_whose_digest_fits_may_still_be_none(body: bytes) -> None:
+    with pytest.raises(DataError, match="^m"):
+        read_index(gzip.compress(digest_bytes(body).encode() + b"\n" + body), "default", "m")
+
+
+def test_an_index_has_a_time() -> None:
+    body = canonical_json({**to_json_values(an_index()), "time": 7.5}).replace("7.5", "Infinity")
+    data = gzip.compress(f"{digest_bytes(body.encode())}\n{body}".encode())
+    with pytest.raises(DataError, match="expected a time"):
+        read_index(data, "default", "m")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +347,9 @@ PLAIN = MirroredFile(1, 1, (SHA,))
         {"refs": {"refs/heads/main": "a" * 40}},
         {"refs": {"refs/ratchet/../../config": "a" * 40}},
         {"refs": {"refs/ratchet/baseline": "--upload-pack"}},
+        {"files": {"x.json": replace(PLAIN, time_ns=10**30)}},
         {"runs": {"../../x": 1}},
+        {"runs": {SHA: 10**30}},
         {"blobs": {SHA: 1 << 50}},
         {"blobs": {"x/" + SHA: 1}},
         {"answers": (f"runs/{SHA}",)},
@@ -331,6 +435,11 @@ def test_rsync_sends_and_fetches(box: Box, tmp_path: Path, monkeypatch: Patch) -
     assert mirrored_sessions(address, tmp_path) == ["default"]
     got = restored(address, tmp_path / "fresh", box)
     assert (got.runs, got.blobs, got.left_out) == (sent.runs, sent.blobs, ())
+    # Of a folder only objects are ever removed.
+    other = tmp_path / "deep/m/sessions/default/files/notes.txt"
+    other.write_text("mine")
+    mirror.target.keep_only("sessions/default/files", [])
+    assert list(other.parent.iterdir()) == [other]
 
 
 def test_a_failure_is_noted_once_and_when_it_is_over(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ other machines: every name, digest and size is checked here.
 import gzip
 import io
 import json
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ PART_BYTES = 256 << 10
 LARGEST_FILE = 256 << 20
 LARGEST_RECORD = 64 << 20
 LARGEST_BLOB = 1 << 40
+LATEST_NS = 1 << 62
+"""Some year after 2100, which all file systems know."""
+
 KINDS = ("prepared", "proposals", "remembered", "replicates", "resolved")
 """Answers that are sent, by the name of their folder in the store."""
 
@@ -106,9 +110,12 @@ def read_index(data: bytes, session: str, where: str) -> tuple[Index, list[str]]
     except zlib.error:
         unpacked = b""
     stated, _, body = unpacked.partition(b"\n")
-    if stated != digest_bytes(body).encode():
+    try:
+        values = json.loads(body) if stated == digest_bytes(body).encode() else None
+    except (ValueError, RecursionError):
+        values = None
+    if values is None:
         raise DataError(f"{where}: expected the index of a mirror, found other or damaged bytes")
-    values = json.loads(body)
     if isinstance(values, dict) and values.get("format") != FORMAT:
         raise DataError(
             f"{where}: expected an index of format {FORMAT}, found {values.get('format')!r:.20}; "
@@ -119,6 +126,8 @@ def read_index(data: bytes, session: str, where: str) -> tuple[Index, list[str]]
         raise DataError(
             f"{where}: expected session {session!r}, found {one_line(index.session)!r:.80}"
         )
+    if not math.isfinite(index.time):
+        raise DataError(f"{where}: expected a time, found {index.time}")
     return _checked(index, values, where)
 
 
@@ -136,7 +145,7 @@ def _checked(index: Index, values: dict[str, Any], where: str) -> tuple[Index, l
 
     files = only("the file", {name: is_file_of(name, file) for name, file in index.files.items()})
     refs = only("the ref", {name: is_ref(name, commit) for name, commit in index.refs.items()})
-    runs = only("the run", {key: is_digest(key) for key in index.runs})
+    runs = only("the run", {key: is_digest(key) and is_time(t) for key, t in index.runs.items()})
     blobs = only(
         "the blob",
         {sha: is_digest(sha) and 0 <= n <= LARGEST_BLOB for sha, n in index.blobs.items()},
@@ -157,6 +166,11 @@ def _checked(index: Index, values: dict[str, Any], where: str) -> tuple[Index, l
 def is_digest(text: str) -> bool:
     """Whether a text is a SHA-256 in hexadecimal."""
     return _DIGEST.fullmatch(text) is not None
+
+
+def is_time(time_ns: int) -> bool:
+    """Whether a file can have such a time."""
+    return 0 <= time_ns < LATEST_NS
 
 
 def is_ref(name: str, commit: str) -> bool:
@@ -180,7 +194,7 @@ def is_file_of(name: str, file: MirroredFile) -> bool:
         len(path.parts) == kind.count("/") + 1 and path.match(kind) for kind in (*OPEN, *HIDDEN)
     )
     sized = 0 <= file.size <= LARGEST_FILE and len(file.parts) == -(-file.size // PART_BYTES)
-    return named and known and sized and all(map(is_digest, file.parts)) and file.time_ns >= 0
+    return named and known and sized and all(map(is_digest, file.parts)) and is_time(file.time_ns)
 
 
 def index_object(session: str) -> str:

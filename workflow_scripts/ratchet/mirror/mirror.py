@@ -211,7 +211,8 @@ class Mirror:
         root = self.paths.store.root
         for kind in KINDS:
             for path in sorted((root / kind).glob("*/*.json")):
-                with contextlib.suppress(DataError, InputMissingError, KeyError, TypeError):
+                damaged = DataError, InputMissingError, KeyError, TypeError, AttributeError
+                with contextlib.suppress(*damaged, RecursionError):
                     entry = read_json(path)
                     asked = entry["question"].get("session")
                     told = set(_DIGESTS.findall(json.dumps(entry["answer"]).encode()))

@@ -36,6 +36,8 @@ from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.session_repo import SessionRepo, protect_folder
 from ratchet.records.store import LOG_ASKED, RECORD, Store, read_entry
 
+LONGEST_NAME = 255
+
 RECENT_SECONDS = 600.0
 """A session that was mirrored so lately, and is not at its end, may still run elsewhere."""
 
@@ -140,17 +142,13 @@ class _Fetch:
         wanted = [key for key in self.index.runs if self.store.lookup(key) is None]
         names = {run_object(key, RECORD): LARGEST_RECORD for key in wanted}
         self.target.fetch(names, self.place)
-        files: dict[str, int] = {}
-        for key in wanted:
-            with contextlib.suppress(DataError, InputMissingError, KeyError, TypeError):
-                listed = read_entry(self.fetched.paths.run(key) / RECORD)["files"]
-                plain = filter(is_plain, listed)
-                files |= {run_object(key, name): LARGEST_FILE for name in plain}
+        listed = {key: self._listed(key) for key in wanted}
+        files = {run_object(k, n): LARGEST_FILE for k, names in listed.items() for n in names}
         self.target.fetch(files, self.place)
         count = 0
         for key in wanted:
             folder = self.fetched.paths.run(key)
-            if self.fetched.peek(key) is None:
+            if not listed[key] or self.fetched.peek(key) is None:
                 self._leave(run_object(key, RECORD), "it, or a file of the run")
                 continue
             for path in folder.rglob("*"):
@@ -160,6 +158,14 @@ class _Fetch:
             _move(folder, self.paths.store.run(key))
             count += 1
         return count
+
+    def _listed(self, key: str) -> list[str]:
+        """Files of a fetched run; none of one that names files elsewhere, or is no run."""
+        try:
+            names = list(read_entry(self.fetched.paths.run(key) / RECORD)["files"])
+            return names if all(map(is_plain, names)) else []
+        except (DataError, InputMissingError, KeyError, TypeError, RecursionError):
+            return []
 
     def blobs(self) -> int:
         """Fetch the blobs that are not here; returns their number."""
@@ -192,7 +198,7 @@ class _Fetch:
                 entry = read_entry(path)
                 asked, told = digest(entry["question"]), digest(entry["answer"])
                 whole = (asked, told) == (path.stem, entry["digest"])
-            except (DataError, InputMissingError, KeyError, TypeError):
+            except (DataError, InputMissingError, KeyError, TypeError, ValueError, RecursionError):
                 whole = False
             if whole:
                 _move(path, self.paths.store.memo(*places[name]))
@@ -258,9 +264,10 @@ class _Fetch:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a file of a run lies in the run's folder."""
+    """Whether a file of a run lies in the run's folder, and can be there."""
     path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    below = not path.is_absolute() and path.parts and ".." not in path.parts
+    return bool(below) and "\0" not in name and len(name.encode(errors="replace")) <= LONGEST_NAME
 
 
 def _set_time(path: Path, time_ns: int) -> None:

@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ RETRIES = 3
 # Larger objects are looked for before they are sent once more.
 LARGE_BYTES = 1 << 20
 THREADS = 16
+# Nothing else is ever removed.
+_OWN = re.compile(r"[0-9a-f]{64}|\.partial-\w+")
 _PASSWORD = re.compile(r"\w[\w+.-]*://[^/@]*:[^/@]*@")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _HOST = re.compile(r"(?:[\w.-]+@)?[\w.-]+:")
@@ -59,7 +62,7 @@ class Target(Protocol):
         """
 
     def keep_only(self, folder: str, names: Iterable[str]) -> None:
-        """Remove all objects of a folder but these."""
+        """Remove all objects of a folder but these, and nothing that is no object."""
 
 
 def open_target(address: str, root: Path) -> Target:
@@ -117,11 +120,27 @@ class FolderTarget:
     def read(self, name: str, most: int) -> bytes | None:
         with _reported(str(self.folder)):
             try:
-                with (self.folder / name).open("rb") as stream:
-                    data = stream.read(most + 1)
+                # Of a pipe that somebody left there nobody is waited for.
+                handle = os.open(self._place(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
                 return None
+            with os.fdopen(handle, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise StoreError(f"mirror {self.folder / name}: expected a file, found none")
+                data = stream.read(most + 1)
             return data if len(data) <= most else None
+
+    def _place(self, name: str) -> Path:
+        """Where an object lies, unless a link would lead elsewhere: others may write there too."""
+        path = self.folder / name
+        for each in (path, *path.parents):
+            if each == self.folder:
+                break
+            if each.is_symlink():
+                raise StoreError(
+                    f"mirror {each}: expected a file or folder, found a link; remove it"
+                )
+        return path
 
     def sessions(self) -> list[str]:
         with _reported(str(self.folder)):
@@ -130,23 +149,24 @@ class FolderTarget:
     def send(self, objects: Mapping[str, Content], replace: bool = False) -> None:
         with _reported(str(self.folder)):
             for name, content in objects.items():
-                path = self.folder / name
+                path = self._place(name)
                 if replace or not _has(path, content):
                     _write(path, content)
 
     def fetch(self, names: Mapping[str, int], folder: Path) -> None:
         with _reported(str(self.folder)):
             for name, most in names.items():
-                source, target = self.folder / name, folder / name
-                if source.is_file() and not source.is_symlink() and source.stat().st_size <= most:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source, target)
+                with contextlib.suppress(StoreError):  # links
+                    source, target = self._place(name), folder / name
+                    if source.is_file() and source.stat().st_size <= most:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(source, target)
 
     def keep_only(self, folder: str, names: Iterable[str]) -> None:
         wanted = set(names)
         with _reported(str(self.folder)):
-            for path in (self.folder / folder).glob("*"):
-                if path.name not in wanted:
+            for path in self._place(folder).glob("*"):
+                if path.name not in wanted and _OWN.fullmatch(path.name):
                     path.unlink(missing_ok=True)
 
 
@@ -232,6 +252,7 @@ class RsyncTarget:
                 (Path(place) / name).touch()
             # Nothing is sent: what is there stays, what is not here is deleted.
             words = ["-r", "--delete", "--existing", "--ignore-existing"]
+            words += [f"--filter=R {'?' * 64}", "--filter=P *"]
             self._call(*words, f"{place}/", f"{self.address}/{folder}/", missing=True)
 
     def _call(self, *words: str, given: bytes = b"", missing: bool = False) -> bytes:

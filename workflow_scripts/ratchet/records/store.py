@@ -398,11 +398,12 @@ class Store:
             stated = entry.pop("digest")
             whole = entry["key"] == key == run_key(entry["inputs"]) and digest(entry) == stated
             record = from_json_values(RunRecord, entry["record"])
+            listed = dict(entry["files"].items())
         except (InputMissingError, DataError, KeyError, TypeError, AttributeError):
             raise DamagedError(folder) from None
         if not whole:
             raise DamagedError(folder)
-        for name, sha in entry["files"].items():
+        for name, sha in listed.items():
             path = folder / name
             if not path.is_file() or digest_bytes(path.read_bytes()) != sha:
                 raise DamagedError(path)
