@@ -318,6 +318,7 @@ def test_a_stopped_waiter_is_passed_over(tmp_path: Path, monkeypatch: Patch) -> 
     os.close(descriptor)
 
 
+JUNK = f"{0:020}-1-0123abcd"
 HOSTILE = [b"", b"[" * 9999, b"\xff\x00", b'{"owner": 3}', b'{"session": ["x"], "since": "y"}']
 
 
@@ -325,7 +326,7 @@ HOSTILE = [b"", b"[" * 9999, b"\xff\x00", b'{"owner": 3}', b'{"session": ["x"], 
 def test_what_files_say_is_not_trusted(text: bytes, tmp_path: Path) -> None:
     with lease_gpu(stand_in(H200), None, tmp_path, claim=OTHER):
         pass
-    paths = [tmp_path / "GPU-0aaa.lock", tmp_path / "turns", tmp_path / "queue" / "0-junk"]
+    paths = [tmp_path / "GPU-0aaa.lock", tmp_path / "turns", tmp_path / "queue" / JUNK]
     for path in paths:
         path.write_bytes(text)
     with lease_gpu(stand_in(H200), None, tmp_path, claim=NIGHT) as lease:
@@ -367,6 +368,35 @@ def test_links_pipes_and_strange_folders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="it cannot be used"):
             lease_gpu(stand_in(H200), None, odd).__enter__()
     assert json.loads((folder / "turns").read_text())
+
+
+@pytest.mark.timeout(60)
+def test_a_queue_that_becomes_a_link_costs_nobody_a_file(tmp_path: Path) -> None:
+    """Its owner may be another user, who can put a link to anywhere in its place."""
+    home, folder = tmp_path / "home", tmp_path / "leases"
+    home.mkdir()
+    for name in ("thesis.tex", JUNK):
+        (home / name).write_text("mine")
+    said = []
+
+    def swap(why: str) -> None:
+        said.append(why)
+        (folder / "queue").rename(folder / "away")
+        (folder / "queue").symlink_to(home)
+
+    with lease_gpu(stand_in(H200), None, folder, claim=OTHER):
+        waiting = lease_gpu(stand_in(H200), None, folder, claim=NIGHT, said=swap)
+        with pytest.raises(ConfigError, match="set RATCHET_LEASES"):
+            waiting.__enter__()
+    assert said and {path.name for path in home.iterdir()} == {"thesis.tex", JUNK}
+
+
+def test_only_tickets_leave_the_queue(tmp_path: Path) -> None:
+    (tmp_path / "queue").mkdir()
+    for name in ("thesis.tex", JUNK):
+        (tmp_path / "queue" / name).write_text("mine")
+    with lease_gpu(stand_in(H200), None, tmp_path, claim=NIGHT):
+        assert [path.name for path in (tmp_path / "queue").iterdir()] == ["thesis.tex"]
 
 
 def test_a_wait_is_told_in_words() -> None:

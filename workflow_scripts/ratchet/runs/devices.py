@@ -55,6 +55,7 @@ LEFT_SECONDS = 10.0
 """A place that a waiter leaves for so long although it is its turn goes to the next one."""
 
 CORE = "cpu-"
+_TICKET = re.compile(r"\d{20,}-\d+-[0-9a-f]{8}", re.ASCII)
 _PLACE = re.compile(r"[\w/-]{1,100}", re.ASCII)
 MOST_OWNER = 500
 
@@ -556,24 +557,34 @@ class LeaseFolder:
         """Those who wait beside one, for GPUs or cores as it does; what the dead left goes."""
         cores = ticket.waiter.places[0].startswith(CORE)
         now = os.fstat(ticket.descriptor).st_mtime
-        for entry in sorted(self._queue.iterdir()):
-            if entry.name == ticket.path.name:
-                continue
-            try:
-                descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                with contextlib.suppress(OSError):  # another user's
-                    entry.unlink()
-            except OSError:
-                if now - os.fstat(descriptor).st_mtime < STOPPED_SECONDS:
-                    waiter = _waiter(entry.name, _read(descriptor))
-                    if waiter is not None and waiter.places[0].startswith(CORE) is cores:
-                        yield waiter
-            finally:
-                os.close(descriptor)
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        try:
+            # Whose folder it is may have put a link in its place meanwhile.
+            queue = os.open(self._queue, flags | os.O_DIRECTORY)
+        except OSError as error:
+            raise self._unusable(self._queue, error.strerror or str(error)) from None
+        try:
+            # Nothing else is looked at, or removed.
+            for name in sorted(filter(_TICKET.fullmatch, os.listdir(queue))):  # noqa: PTH208
+                if name == ticket.path.name:
+                    continue
+                try:
+                    descriptor = os.open(name, flags | os.O_NONBLOCK, dir_fd=queue)
+                except OSError:
+                    continue
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    with contextlib.suppress(OSError):  # another user's
+                        os.unlink(name, dir_fd=queue)
+                except OSError:
+                    if now - os.fstat(descriptor).st_mtime < STOPPED_SECONDS:
+                        waiter = _waiter(name, _read(descriptor))
+                        if waiter is not None and waiter.places[0].startswith(CORE) is cores:
+                            yield waiter
+                finally:
+                    os.close(descriptor)
+        finally:
+            os.close(queue)
 
     @contextlib.contextmanager
     def _order(self) -> Iterator[int | None]:
