@@ -28,6 +28,7 @@ def test_a_plan_fits_the_terminal(tmp_path: Path, capsys: Capsys) -> None:
     words = ["--price", "2.5", "--gpus", "2", "--config", "rounds=100", "budget_seconds=300"]
     said = say(capsys, tmp_path, *words, "deadline_hours=6", "target=0.1")
     assert max(map(len, said.splitlines())) <= 80
+    assert max(map(len, str(plan.__doc__).splitlines())) <= 80
     assert "session default, before its start; 2 trainings at a time" in said
     flat = " ".join(said.split())
     assert "a guess: the budget, and up to 2 min to start and evaluate" in flat
@@ -56,7 +57,21 @@ def test_runs_of_the_task_that_the_store_has_tell_the_pace(played: Box, capsys: 
 def test_of_a_finished_session_nothing_is_left(played: Box, capsys: Capsys) -> None:
     found = json.loads(say(capsys, played.path, "--json", "default", "task=tasks/fake"))
     assert found["begun"]
-    assert found["runs"]["high"] == 0
+    assert found["runs"]["high"] == found["seconds"]["high"] == 0
+    said = say(capsys, played.path, "default", "task=tasks/fake")
+    assert "it is at its end and nothing is left to do" in " ".join(said.split())
+    assert "deadline" not in said
+
+
+def test_a_session_that_its_deadline_ended_goes_on_with_more_time(
+    tmp_path: Path, capsys: Capsys
+) -> None:
+    box = make_box(tmp_path / "box", task="tasks/fake", rounds=5, deadline_hours=1e-6)
+    play_fake(box)
+    settings = ["--json", "default", "task=tasks/fake", "rounds=5", "deadline_hours=1e-6"]
+    assert json.loads(say(capsys, box.path, *settings))["experiments"] == 0
+    more = json.loads(say(capsys, box.path, *settings[:-1], "deadline_hours=1"))
+    assert more["experiments"] > 0
 
 
 def test_what_is_left_of_a_session(played: Box) -> None:

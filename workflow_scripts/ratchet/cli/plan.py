@@ -4,16 +4,18 @@
     ratchet plan --config rounds=60 deadline_hours=9 --gpus 8 --price 2.49
     ratchet plan night --json
 
-Each line says how many runs a part of the session takes, how long they take, and
-where the figure is from: the task's budget, or the runs of this task that the store
-has from this hardware.  What the search finds is not known before; simulated
-sessions under the same judge tell how many retests to expect.  Ranges hold in 8 of
-10 cases.  Of a session that has begun it says what is left.  Nothing is started.
+Each line says how many runs a part of the session takes, how long they take,
+and where the figure is from: the task's budget, or the runs of this task that
+the store has from this hardware.  What the search finds is not known before;
+simulated sessions under the same judge tell how many retests to expect.  Ranges
+hold in 8 of 10 cases.  Of a session that has begun it says what is left.
+Nothing is started.
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 78 configuration.
+Exit codes: 0, or 64 usage or settings, 65 data, 66 no input, 70 internal error.
 """
 
 import argparse
+import contextlib
 import functools
 import heapq
 import time
@@ -29,11 +31,13 @@ from ratchet.base.text import DASH, finite_number, iso_time, one_line_label, plu
 from ratchet.cli.main import CommandParser, check_positive, make_command, print_json
 from ratchet.cli.sessions import add_options, parse_overrides, read_settings, task_of
 from ratchet.config import GUARANTEED, Config
+from ratchet.integrity.seal import read_seal
 from ratchet.judge.settings import Mode
 from ratchet.monitor.outlook import (
     BESIDE,
     DEADLINE,
     MAX_RUNS,
+    OVER,
     ROUNDS,
     Outlook,
     Progress,
@@ -182,10 +186,12 @@ def progress(paths: SessionPaths, chosen: Config) -> Progress:
         kept=state.incumbent.kept,
         further=max(0, state.runs_used - baseline - rounds * chosen.candidates),
         used=state.runs_used,
-        ended=state.stop is not None or rounds >= chosen.rounds,
+        ended=rounds >= chosen.rounds
+        or (state.stop is not None and _holds(paths, chosen, state.round)),
     )
     if not found.ended:
         return found
+    seal = read_seal(paths) if paths.seal.is_file() else None
     certified = sum(
         run is not None and run.run is not None
         for number in range(chosen.certification_runs)
@@ -199,7 +205,19 @@ def progress(paths: SessionPaths, chosen: Config) -> Progress:
         certification=chosen.certification_runs + 1 if paths.certification.is_file() else certified,
         confirmation=2 * confirmed,
         transfer=chosen.transfer_runs if paths.transfer.is_file() else 0,
+        reported=seal is not None and not seal.at_work,
     )
+
+
+def _holds(paths: SessionPaths, chosen: Config, last: int) -> bool:
+    """Whether the limits that ended a search in its ``last`` round are those of now."""
+    number, token = (paths.known_limits() or [(0, "")])[-1]
+    if token != chosen.limits_token:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        ended = paths.round(last).steer.stat().st_mtime_ns
+        return paths.limits(number, token).stat().st_mtime_ns <= ended
+    return True
 
 
 def _own_timing(paths: SessionPaths, budget: float | None) -> Timing | None:
@@ -299,6 +317,9 @@ def plan_lines(
     found: Outlook, chosen: Config, price: float | None, begun: bool, now: float
 ) -> Iterator[str]:
     """A table of the parts, then what ends the session, and what it costs."""
+    if begun and found.is_over:
+        yield from wrap_text(f"session {one_line_label(chosen.session)}: {OVER}", WIDTH)
+        return
     what = "what is left" if begun else "before its start"
     beside = f"{plural(found.side_by_side, 'training')} at a time"
     yield cut_line(f"session {one_line_label(chosen.session)}, {what}; {beside}", WIDTH)
@@ -331,7 +352,8 @@ def _said(
     yield "ends", _ends(found, chosen)
     if found.seconds is not None and begun:
         low, high = (iso_time(now + each) or "" for each in (found.seconds.low, found.seconds.high))
-        yield "expected", f"{low[:16].replace('T', ' ')} to {high[:16].replace('T', ' ')} (UTC)"
+        bounds = dict.fromkeys(each[:16].replace("T", " ") for each in (low, high))
+        yield "expected", f"{' to '.join(bounds)} (UTC)"
     if price is not None and found.seconds is not None:
         cost = _cost(found.seconds, price)
         yield "price", f"{cost.middle:.2f} ({cost.low:.2f} to {cost.high:.2f}) at {price:g} an hour"

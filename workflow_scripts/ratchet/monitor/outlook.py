@@ -208,6 +208,7 @@ class Progress(Frozen):
     further: int = 0
     used: int = 0
     ended: bool = False
+    reported: bool = False
 
 
 class Steps(Frozen):
@@ -289,8 +290,15 @@ class Outlook(Frozen):
         """Whether the time limit is likely to end it before its last round."""
         return bool(self.ends) and self.ends[0].limit == DEADLINE
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left of it, not even its report."""
+        return not self.runs.high and self.seconds is not None and not self.seconds.high
+
     def sentence(self) -> str:
         """Length of the session in one line."""
+        if self.is_over:
+            return OVER
         text = f"{plural(self.experiments, 'experiment')}, {self.runs.shown(_whole)} runs"
         if self.seconds is None:
             return f"{text}; {self.source}"
@@ -305,6 +313,7 @@ class Outlook(Frozen):
 
 
 ROUNDS, MAX_RUNS, DEADLINE = "rounds", "max_runs", "deadline"
+OVER = "it is at its end and nothing is left to do; more of a limit, such as rounds, goes on"
 STEPS = "the budget is in steps: their time is known once a run was made"
 
 
@@ -511,5 +520,8 @@ class _Case(Frozen):
             # It thinks while the round before trains.
             beside = found["experiments"] if self.config.ahead else 0.0
             runs["agent"], found["agent"] = 0, max(0.0, asked - beside)
-        runs["report"], found["report"] = 0, self.steps.report or REPORT_SECONDS
+        # A report that is there is made again where any run follows it.
+        is_due = any(runs.values()) or not self.done.reported
+        runs["report"] = 0
+        found["report"] = (self.steps.report or REPORT_SECONDS) if is_due else 0.0
         return found
