@@ -1,15 +1,23 @@
 """A session whose task lets its runs start compiled."""
 
+import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 
 from helpers.boxes import Box, make_box
 from helpers.edits import constant, declare
-from helpers.shared import shared_box
+from helpers.shared import copied, shared_box
+from ratchet.base.structs import replace
+from ratchet.cli.plan import outlook_of
+from ratchet.cli.sessions import read_settings, task_of
+from ratchet.monitor.outlook import Closing
 from ratchet.records.events import read_events
-from ratchet.records.paths import StorePaths
+from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.store import Store
+from ratchet.steps.limits import session_pace
 
 COMPILING = """
 from pathlib import Path as Place
@@ -53,6 +61,36 @@ def test_all_runs_of_a_source_start_from_one_warm_up(compiled: Box) -> None:
         record = store.lookup(event["key"])
         assert record is not None and record.compile_cache == "warm"
         assert "found" in (store.paths.run(event["key"]) / "run.log").read_text()
+
+
+def test_the_deadline_and_the_plan_count_compiling_and_waiting(
+    compiled: Box, tmp_path: Path
+) -> None:
+    """At the pace of runs alone, nights of compiling and of waiting would end too late."""
+    box = copied(compiled, tmp_path / "box")
+    paths = SessionPaths("default", box.path)
+    alone = session_pace(paths, 1)
+    assert alone is not None and alone.warm_up > 0
+    closing = Closing(certification=3, confirmation=2)
+    # The experiment, three variants and the smaller champion are new.
+    without = closing.after_experiment(replace(alone, warm_up=0.0))
+    assert closing.after_experiment(alone) == pytest.approx(without + 5 * alone.warm_up)
+    known = list(read_events(paths.events))
+    first = next(each for each in known if each["event"] == "run_started")
+    begun = datetime.fromisoformat(first["time"])
+    asked = {**first, "event": "run_waiting", "time": (begun - timedelta(hours=1)).isoformat()}
+    warm = {**first, "event": "warm_up", "files": 1, "wall_seconds": 600.0}
+    lines = "".join(json.dumps(each) + "\n" for each in (asked, warm, *known))
+    paths.events.write_text(lines)
+    waited = session_pace(paths, 1)
+    assert waited is not None and waited.warm_up == pytest.approx(200, rel=0.1)
+    runs = waited.runs
+    assert runs * waited.mean == pytest.approx(runs * alone.mean + 3000, abs=1)
+    chosen = read_settings(box.path, ["session=next", "task=tasks/fake", "budget_steps=5"])
+    found = outlook_of(chosen, task_of(chosen, box.path), box.path)
+    each = {part.name: part.each or 0.0 for part in found.parts}
+    assert each["experiments"] - each["confirmation"] == pytest.approx(waited.warm_up)
+    assert "compiling new code" in found.source
 
 
 def test_keys_and_results_are_those_without_a_cache(compiled: Box, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from ratchet.monitor.outlook import (
     Timing,
     session_outlook,
 )
-from ratchet.records.events import read_events
+from ratchet.records.events import read_events, warm_up_seconds
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
@@ -126,6 +126,8 @@ def outlook_of(
     timing = _own_timing(paths, budget) or _stored_timing(chosen, sized, preset, root)
     if timing is None and budget is not None:
         timing = Timing.of_budget(budget)
+    if timing is not None and sized.compile_cache is not None and chosen.compile_cache_gb:
+        timing = timing.compiling(_warm_up(paths, task.name))
     wanted = chosen.transfer_scale
     left = 3600 * chosen.deadline_hours
     if limits is not None:
@@ -155,6 +157,20 @@ def last_steps(root: Path, task: str) -> Steps:
         if manifest is not None and manifest.task == task:
             return Steps(*(_benchmark(paths.benchmark(name)) for name in ("prepare", "report")))
     return Steps()
+
+
+def _warm_up(own: SessionPaths, task: str) -> float:
+    """Seconds in which new code compiles: in the session itself, or else in the task's last one."""
+    pages = (own.root / "results").glob("*/events.jsonl")
+    last = heapq.nlargest(SESSIONS, ((p.stat().st_mtime, p.parent.name) for p in pages))
+    for name in (own.session, *(name for _, name in last)):
+        paths = SessionPaths(name, own.root)
+        manifest = read_if_whole(Manifest, paths.manifest)
+        if manifest is not None and manifest.task == task:
+            seconds = warm_up_seconds(read_events(paths.events))
+            if seconds:
+                return seconds
+    return 0.0
 
 
 def _benchmark(path: Path) -> float | None:
@@ -239,7 +255,7 @@ def _stored_timing(chosen: Config, task: Task, preset: Preset | None, root: Path
         "budget_seconds": budget["seconds"],
         "budget_steps": budget["steps"],
         "device": task.device,
-        "hardware": to_json_values(current_hardware(task.device)),
+        "hardware": to_json_values(current_hardware(task.device, devices=chosen.devices)),
         "variables": to_json_values(task.environment_of(preset)),
     }
     new, again, seen = list[float](), list[float](), set[str]()

@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural, spoken_duration
 from ratchet.config import Config
 from ratchet.judge.settings import certification_budget
@@ -35,25 +35,29 @@ MARGIN_SDS = 2.0
 
 
 class Pace(Frozen):
-    """Seconds that a run of a session takes, and by how much (sd) these differ."""
+    """Seconds that a run of a session takes, and by how much (sd) these differ.
+
+    Code that is new may be compiled before its first run: its ``warm_up`` comes on top.
+    """
 
     mean: float
     sd: float
     runs: int
+    warm_up: float = 0.0
 
     @classmethod
-    def of(cls, walls: Sequence[float]) -> "Pace | None":
+    def of(cls, walls: Sequence[float], warm_up: float = 0.0) -> "Pace | None":
         """The pace of runs that took so long; ``None`` of none."""
         if not walls:
             return None
         mean = statistics.fmean(walls)
         spread = statistics.stdev(walls) if len(walls) > 1 else 0.0
-        return cls(mean, max(spread, LEAST_SPREAD * mean), len(walls))
+        return cls(mean, max(spread, LEAST_SPREAD * mean), len(walls), warm_up)
 
-    def at_most(self, runs: float) -> float:
-        """Seconds of so many runs one after the other, with a margin."""
+    def at_most(self, runs: float, new: int = 0) -> float:
+        """Seconds of so many runs one after the other, with a margin; ``new`` are of new code."""
         margin = MARGIN_SDS * self.sd * math.sqrt(runs)
-        return runs * (self.mean + HARNESS_SECONDS) + margin
+        return runs * (self.mean + HARNESS_SECONDS) + new * self.warm_up + margin
 
 
 class Closing(Frozen):
@@ -110,6 +114,11 @@ class Closing(Frozen):
             pairs += self.transfer_weight * self._turns(self.transfer) / self.transfer
         return pairs
 
+    @property
+    def moving(self) -> int:
+        """Sources that are new at another scale."""
+        return 2 * (self.transfer > 0)
+
     def _turns(self, jobs: int) -> int:
         return math.ceil(jobs / max(self.side_by_side, 1))
 
@@ -119,11 +128,11 @@ class Closing(Frozen):
         Retests come out of the certification's part, which can do with fewer runs.
         """
         runs = max(self.experiment, 1 + self.certifying) + self.confirming
-        return pace.at_most(runs) + REPORT_SECONDS
+        return pace.at_most(runs, 1 + self.certifying + self.moving) + REPORT_SECONDS
 
     def after_certification(self, pace: Pace, runs: int) -> float:
         """Seconds of so many runs of the certification, and of all that follows."""
-        return pace.at_most(runs + self.confirming) + REPORT_SECONDS
+        return pace.at_most(runs + self.confirming, runs + self.moving) + REPORT_SECONDS
 
     @property
     def names(self) -> str:
@@ -188,6 +197,13 @@ class Timing(Frozen):
         sd = max(spread, LEAST_SPREAD * middle)
         doubt = sd / math.sqrt(len(walls))
         return cls(first, later, sd, doubt, f"median of {some} {where}{about}", len(walls))
+
+    def compiling(self, seconds: float) -> "Timing":
+        """With a warm-up of so many seconds before the first run of code that is new."""
+        if not seconds:
+            return self
+        source = f"{self.source}; compiling new code {seconds:.0f} s"
+        return replace(self, new=self.new + seconds, source=source)
 
 
 COLD = 1.1

@@ -4,6 +4,7 @@ import datetime
 import fcntl
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -159,6 +160,39 @@ def store_words(made: str, now: str = "") -> str:
     """Where a run is from that was made at a time, with the day unless that is today's."""
     time = made[11:16] if made[:10] == now[:10] else made[:16].replace("T", " ")
     return f"from the store, of {time}"
+
+
+def waited_seconds(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """How long runs of a session waited for a device before they began, by their keys.
+
+    Compiling before a run is no wait.  What was stopped while it waited counts anew.
+    """
+    since, found = dict[tuple[Any, ...], float](), dict[str, float]()
+    for e in events:
+        name = tuple(e.get(part) for part in ("number", "role", "replicate", "seed"))
+        try:
+            if e["event"] == "resumed":
+                since.clear()
+            elif e["event"] in ("run_waiting", "run_awaited"):
+                since.setdefault(name, event_seconds(e))
+            elif e["event"] == "warm_up" and name in since:
+                since[name] += float(e["wall_seconds"])
+            elif e["event"] == "run_started" and name in since:
+                found[e["key"]] = max(0.0, event_seconds(e) - since.pop(name))
+            elif e["event"] == "run_replayed":
+                since.pop(name, None)
+        except (KeyError, TypeError, ValueError):  # a damaged line
+            continue
+    return found
+
+
+def warm_up_seconds(events: Iterable[Mapping[str, Any]]) -> float:
+    """Mean time in which a session compiled code that was new; 0 where that leaves nothing."""
+    made = [e for e in events if e["event"] == "warm_up" and e.get("wall_seconds") is not None]
+    # Where the baseline compiles nothing, no other code is compiled before its runs.
+    if not any(e.get("files") for e in made):
+        return 0.0
+    return math.fsum(float(e["wall_seconds"]) for e in made) / len(made)
 
 
 def search_walls(events: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -10,7 +10,7 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural, spoken_duration
 from ratchet.config import Config
 from ratchet.monitor.outlook import Closing, Pace
-from ratchet.records.events import Journal
+from ratchet.records.events import Journal, read_events, waited_seconds, warm_up_seconds
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Baseline,
@@ -122,14 +122,17 @@ def reserve_of(
 def session_pace(paths: SessionPaths, rounds: int) -> Pace | None:
     """The pace of a session by the runs of its last rounds, those of the baseline before them.
 
-    It rests on records alone: the session's name the runs, and the store has their times.
+    The session's records name the runs, and the store has their times; its journal tells how
+    long they waited for a device that others had, and how long new code compiles.
     """
     store, walls = Store(paths.store), dict[str, float]()
+    events = list(read_events(paths.events))
+    waited = waited_seconds(events)
     for run in _recent_runs(paths, rounds):
         record = store.recorded(run.key) if run.outcome is Outcome.OK else None
         if record is not None:
-            walls[run.key] = record.wall_seconds
-    return Pace.of(list(walls.values()))
+            walls[run.key] = record.wall_seconds + waited.get(run.key, 0.0)
+    return Pace.of(list(walls.values()), warm_up_seconds(events))
 
 
 def _recent_runs(paths: SessionPaths, rounds: int) -> Iterator[RunSummary]:
