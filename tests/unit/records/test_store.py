@@ -1,6 +1,7 @@
 """The store: whole entries, found again, never executed twice, never trusted blindly."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -122,6 +123,28 @@ def test_without_working_locks_the_first_to_publish_counts(store: Store) -> None
         return RunRecord(Outcome.OK, "", 0, None, 9.0, 9.0, 9.0, {})
 
     assert store.run(MATERIAL, overtaken)[1] == RECORD
+
+
+def test_what_lies_there_damaged_makes_way_for_a_run(store: Store) -> None:
+    """The key is held meanwhile, so that who asks for it once more would wait for ever."""
+
+    def overtaken(folder: Path) -> RunRecord:
+        place = store.paths.run(run_key(MATERIAL))
+        place.mkdir(parents=True)
+        (place / "run.json").write_text("half")
+        return execute(folder)
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError
+
+    old = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(20)
+    try:
+        assert store.run(MATERIAL, overtaken)[1:] == (RECORD, True)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
+    assert len([*store.paths.damaged.iterdir()]) == 1
 
 
 def test_blobs_come_back_and_a_damaged_one_is_named_and_can_be_put_again(store: Store) -> None:
