@@ -41,9 +41,9 @@ from ratchet.mirror.mirror import Mirror
 from ratchet.mirror.restore import Restored, mirrored_sessions, restore_session
 from ratchet.mirror.targets import Content, FolderTarget, RsyncTarget, open_target
 from ratchet.records.events import Journal
-from ratchet.records.paths import SessionPaths
+from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Outcome
-from ratchet.records.store import RECORD, RunRecord, run_key
+from ratchet.records.store import RECORD, RunRecord, Store, run_key
 
 LATER = time.time() + 10_000
 SHA = "ab" * 32
@@ -205,6 +205,28 @@ def test_a_session_that_may_still_run_is_not_brought_back(box: Box, tmp_path: Pa
             assert not over and "--take-over" in str(error)
         else:
             assert over
+
+
+def test_a_session_that_starts_here_meanwhile_does_no_harm(
+    box: Box, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """It clears up what the dead left unfinished, and makes a run that comes back too."""
+    mirror_of(box, tmp_path / "m").push()
+    store, fetch = Store(StorePaths(tmp_path / "fresh" / "store")), FolderTarget.fetch
+    made = next(path for path in sorted((box.path / "store" / "runs").glob("*/*")))
+
+    def beside(target: FolderTarget, names: Mapping[str, int], folder: Path) -> None:
+        fetch(target, names, folder)
+        store.clear_partial()
+        place = store.paths.run(made.name)
+        if not place.exists():
+            shutil.copytree(made, place)
+
+    monkeypatch.setattr(FolderTarget, "fetch", beside)
+    found = restored(tmp_path / "m", tmp_path / "fresh", box)
+    assert not found.left_out
+    assert not verify_sessions(tmp_path / "fresh", ("default",)).deviations
+    assert not [*store.paths.partial.iterdir()]
 
 
 def test_damage_is_named_and_left_out(box: Box, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from ratchet.base.errors import DataError, InputMissingError, StoreError, UsageError
@@ -86,9 +85,9 @@ def restore_session(
     if not (index.finished or take_over) and now - index.time < RECENT_SECONDS:
         raise held_elsewhere(index, address, restoring=True)
     protect_folder(paths.store.root)
-    paths.store.partial.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=paths.store.partial, prefix="restore-") as place:
-        fetch = _Fetch(target, index, paths, Path(place), left)
+    # Held, so that a session that starts here meanwhile does not clear it up.
+    with Store(paths.store).partial_folder("restore-") as place:
+        fetch = _Fetch(target, index, paths, place, left)
         runs, blobs = fetch.runs(), fetch.blobs()
         fetch.answers()
         files = fetch.session()
@@ -155,7 +154,13 @@ class _Fetch:
                 if path.is_file():
                     path.chmod(0o400 if path.name == LOG_ASKED else 0o444)
             _set_time(folder / RECORD, self.index.runs[key])
-            _move(folder, self.paths.store.run(key))
+            place = self.paths.store.run(key)
+            try:
+                _move(folder, place)
+            except OSError:
+                # A session that runs here made it meanwhile.
+                if self.store.lookup(key) is None:
+                    raise
             count += 1
         return count
 
