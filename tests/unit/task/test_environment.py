@@ -370,6 +370,7 @@ def test_containers_mount_caches_or_get_copies(home, tmp_path, monkeypatch) -> N
 def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) -> None:
     folder = home.parent / "made"
     task = SimpleNamespace(fills_caches=True, clone=None, definition=Path("mine.yaml"))
+    task.environment, task.data_names = None, ()
     task.fixed, task.folder, task.prepare = ["ready.py"], home, ["python", "ready.py", "{out}"]
     task.caches = [Cache("~/.cache/made")]
     (home / "ready.py").write_text(
