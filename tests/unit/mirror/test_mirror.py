@@ -343,7 +343,7 @@ def test_runs_and_answers_of_a_strange_shape_are_left_out(box: Box, tmp_path: Pa
     ids=["cut", "deep", "bytes", "number", "null", "long"],
 )
 def test_an_index_whose_digest_fits_may_still_be_none(body: bytes) -> None:
-    with pytest.raises(DataError, match="^m"):
+    with pytest.raises(DataError, match=r"^m"):
         read_index(gzip.compress(digest_bytes(body).encode() + b"\n" + body), "default", "m")
 
 

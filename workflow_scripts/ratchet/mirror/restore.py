@@ -7,7 +7,6 @@ broken off is simply made again, and fetches what is not in place yet.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
