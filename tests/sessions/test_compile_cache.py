@@ -56,6 +56,9 @@ def test_all_runs_of_a_source_start_from_one_warm_up(compiled: Box) -> None:
     # Baseline and candidate: two sources, however many runs.
     assert len(keys) == 2 == len({event["source"] for event in made})
     assert sum(event["event"] == "warm_up" for event in events) == 2 < len(made)
+    # People are told before it.
+    told = [event["event"] for event in events if event["event"].startswith("warm_up")]
+    assert told == ["warm_up_started", "warm_up"] * 2
     store = Store(StorePaths(compiled.path / "store"))
     for event in made:
         record = store.lookup(event["key"])

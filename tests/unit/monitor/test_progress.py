@@ -126,6 +126,12 @@ def test_a_run_shows_its_device_or_what_it_waits_for() -> None:
     (text,) = current_work(known)
     assert text.startswith("experiment 2: ")
     assert text.endswith(", waits for a GPU: it is used, 60 min")
+    # It has its device while its code compiles, which may take longer than any other silence.
+    compiles = {**run(315, False, 2), "event": "warm_up_started"}
+    known = of([*FIRST, waits, compiles], 315 + HARNESS_SECONDS + 600)
+    assert known["state"] == "running"
+    (text,) = current_work(known)
+    assert text.endswith(", compiling first, 25 min")
     begun = {**run(320, False, 2), "device": {"index": 1, "uuid": "GPU-1", "name": "H200"}}
     (text,) = current_work(of([*FIRST, waits, begun], 330))
     assert ", GPU 1, 10 s" in text

@@ -48,7 +48,7 @@ class Phase(enum.StrEnum):
 
 RUN = "run"
 WAITING = "waiting"
-"""Kind of the work of a run that has no device yet."""
+"""Kind of the work of a run that has no device yet, or whose code is compiled before it."""
 
 
 class Work(NamedTuple):
@@ -223,6 +223,9 @@ def _take(s: SessionStanding, event: Event) -> None:
             _run_started(s, event)
         case "run_waiting":
             _run_waits(s, event, WAITING, device=str(event["why"]))
+        case "warm_up_started":
+            # It has its device by now.
+            _run_waits(s, event, WAITING, device="compiling first")
         case "guard_finished":
             s.work.pop(_key(event), None)
         case "run_awaited":

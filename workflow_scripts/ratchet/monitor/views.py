@@ -231,6 +231,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"waiting      {_name(e)}: waits for {awaited_words(e)}, which trains the same run"
     ),
     "run_waiting": _run_waiting,
+    "warm_up_started": lambda e: f"compiling    {_name(e)}: before its first run",
     "run_started": _sharing,
     "run_finished": _run_finished,
     "run_replayed": _run_replayed,
@@ -274,7 +275,14 @@ take half a percent of one processor."""
 SHOWN_VERDICTS = 20
 
 # No page follows an event that says nothing to people.
-_SILENT = {"audit_read", "agent_answered", "notify_failed", "tracker_works", "mirror_works"}
+_SILENT = {
+    "audit_read",
+    "agent_answered",
+    "notify_failed",
+    "tracker_works",
+    "mirror_works",
+    "warm_up",
+}
 _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
 
 

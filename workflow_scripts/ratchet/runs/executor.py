@@ -4,6 +4,7 @@ Each run is found in the store by its key, or executed now and kept there.
 """
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -407,7 +408,8 @@ class Executor:
         caches = CompileCaches(self.session.store, limit_bytes)
         for sources in (self.session.baseline_files, spec.sources):
             asked = replace(spec, sources=sources)
-            found, told = compiled_cache(asked, caches, cached.blank, folder / WARM_UP)
+            begins = functools.partial(self.session.journal.append, "warm_up_started", **about)
+            found, told = compiled_cache(asked, caches, cached.blank, folder / WARM_UP, begins)
             if told:
                 self.session.journal.append("warm_up", **about, cache=found.key, **told)
             if not found.files or sources == spec.sources:

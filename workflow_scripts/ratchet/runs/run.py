@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -172,16 +172,23 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
 
 
 def compiled_cache(
-    spec: RunSpec, caches: CompileCaches, blank: Sequence[str], folder: Path
+    spec: RunSpec,
+    caches: CompileCaches,
+    blank: Sequence[str],
+    folder: Path,
+    begins: Callable[[], None] | None = None,
 ) -> tuple[CompileCache, Mapping[str, Any]]:
     """What ``spec`` starts from, and what there is to tell of it; made now if there is none.
 
     A warm-up makes it: the same command and files with another seed and hardly any budget,
     without an evaluation, and with zeros in place of the data files ``blank``.  It has the
     time that a run may take beside its budget, and ``folder``, which it does not leave behind.
+    ``begins`` is told before it, or before another session's warm-up is waited for.
     """
     kind = choose_sandbox(spec.isolation)
     key = cache_key(spec.inputs, kind.value)
+    if begins is not None and not caches.store.paths.cache(key).exists():
+        begins()
     with caches.locked(key):
         found, damage = caches.find(key)
         told: dict[str, Any] = {"damaged": damage} if damage else {}
