@@ -178,6 +178,15 @@ def test_every_cut_is_a_whole_session(mirrorable: Box, tmp_path: Path) -> None:
         assert len([name for name in last.files if name.endswith("verdict.json")]) == 12
 
 
+def test_a_tournament_keeps_what_it_was_started_with(box: Box, tmp_path: Path) -> None:
+    own, fresh = (SessionPaths("default", root) for root in (box.path, tmp_path / "fresh"))
+    own.tournament.parent.mkdir()
+    own.tournament.write_text('{"rounds": 9}')
+    mirror_of(box, tmp_path / "m").push()
+    restored(tmp_path / "m", tmp_path / "fresh", box)
+    assert fresh.tournament.read_text() == '{"rounds": 9}'
+
+
 def test_one_copy_mirrors_a_session(box: Box, tmp_path: Path) -> None:
     mirror_of(box, tmp_path / "m").push()
     other = copied(box, tmp_path / "other")

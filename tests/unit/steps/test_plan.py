@@ -13,6 +13,7 @@ from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
 from ratchet.base.structs import replace
 from ratchet.config import read_config
+from ratchet.mirror.sender import MirrorSender
 from ratchet.records.ownership import owns_session, take_sessions
 from ratchet.steps import plan
 from ratchet.steps.plan import (
@@ -28,6 +29,7 @@ from ratchet.steps.plan import (
     imported_modules,
     load_plan,
     make_plan,
+    mirror_session,
     plain,
 )
 
@@ -52,6 +54,28 @@ def test_a_plan_is_made_without_touching_the_disk(tmp_path: Path) -> None:
     assert json.loads(made.environment["RATCHET_CONFIG"])["session"] == "default"
     assert Path(made.environment["RATCHET_STEP"]).is_file()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_end_of_a_tournament_sends_its_competitors_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(tmp_path, session="cup", mirror="m", strategies=["conservative", "random"])
+    asked = list[tuple[str, bool]]()
+
+    def ask(sender: MirrorSender, last: bool) -> None:
+        assert sender.config.session == sender.paths.session
+        asked.append((sender.paths.session, last))
+
+    monkeypatch.setattr(MirrorSender, "ask", ask)
+    for name in ("cup", "cup.conservative", "cup.random"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "manifest.json").touch()
+    mirror_session(made, done=True)
+    assert asked == [("cup", True)], "an ordinary session has no competitors"
+    (tmp_path / "results" / "cup" / "evolve").mkdir()
+    (tmp_path / "results" / "cup.random" / "manifest.json").unlink()
+    mirror_session(made, done=True)
+    assert asked[1:] == [("cup", True), ("cup.conservative", True)]
 
 
 def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:

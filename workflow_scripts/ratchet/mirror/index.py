@@ -41,7 +41,10 @@ SHARED = ("prepared", "resolved")
 """Those of them that belong to no session."""
 
 HIDDEN = (".summary", "seed-secret", "SHA256SUMS")
-OPEN = (*WHOLE, *GROWING, "trackers/*.sent", "patches/*", "finalize/*.jsonl")
+OPEN = (
+    *(*WHOLE, *GROWING),
+    *("evolve/settings.json", "trackers/*.sent", "patches/*", "finalize/*.jsonl"),
+)
 """Files that make a session what it is: what its seal holds, and what goes on with it."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -745,11 +745,20 @@ def _check_mirror(settings: Config, root: Path) -> None:
 
 
 def mirror_session(plan: WorkflowPlan, done: bool) -> None:
-    """Have the session's mirror get what it does not have yet; wait for that if all is ``done``."""
-    if plan.config.mirror is not None and plan.paths.manifest.exists():
-        from ratchet.mirror.sender import MirrorSender
+    """Have the session's mirror get what it does not have yet; wait for that if all is ``done``.
 
-        MirrorSender(plan.config, plan.paths, plan.harness).ask(last=done)
+    Of a tournament its competitors' sessions too: the end of a leg is no news by itself.
+    """
+    config, paths = plan.config, plan.paths
+    if config.mirror is None or not paths.manifest.exists():
+        return
+    from ratchet.mirror.sender import MirrorSender
+
+    played = config.strategies if paths.tournament.parent.is_dir() else ()
+    for each in (config, *map(config.competitor, played)):
+        own = SessionPaths(each.session, paths.root)
+        if own.manifest.exists():
+            MirrorSender(each, own, plan.harness).ask(last=done)
 
 
 def _own(paths: SessionPaths, strategies: Iterable[Mapping[str, Any]] = ()) -> None:
