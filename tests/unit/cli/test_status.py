@@ -71,6 +71,20 @@ def test_exit_codes(tmp_path: Path, capsys: Capsys) -> None:
     assert status.main(["night", *root]) in (0, 1), "an empty journal is no accident"
 
 
+@pytest.mark.parametrize("competes", [True, False])
+def test_a_session_with_a_dot_in_its_name_is_not_anothers_leg(
+    tmp_path: Path, competes: bool
+) -> None:
+    write(tmp_path, started())
+    write(tmp_path, started(), "night.2")
+    if competes:
+        SessionPaths("night", tmp_path).tournament.parent.mkdir()
+    facts = View(SessionPaths("night", tmp_path), lambda: None).facts(NOW + 300)
+    assert facts["phase"] == ("evolving" if competes else "proposing")
+    names = [each["session"] for each in status.all_sessions(tmp_path, NOW + 300)]
+    assert sorted(names) == (["night"] if competes else ["night", "night.2"])
+
+
 def test_json_has_everything_and_is_clean(tmp_path: Path, capsys: Capsys) -> None:
     write(tmp_path, [*started(), *rounds("KEEP"), run(310, False, 2, description=HOSTILE[1])])
     status.main(["--json", "--root", str(tmp_path)])

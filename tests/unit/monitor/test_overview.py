@@ -27,6 +27,8 @@ def session(root: Path, name: str, events: list[dict[str, object]]) -> SessionPa
     write(root, [{**first, "session": name}, *rest], name)
     paths = SessionPaths(name, root)
     paths.manifest.write_text("{}")
+    if name == "duel":
+        paths.tournament.parent.mkdir()
     return paths
 
 
@@ -95,6 +97,16 @@ def test_competitors_end_with_their_tournament(tmp_path: Path) -> None:
     write_overview(duel, NOW)
     listed = {row["session"]: row for row in read_rows(tmp_path / "results", "duel")}
     assert (listed["duel.one"]["state"], listed["duel.one"]["task"]) == ("finished", "fake")
+
+
+def test_a_dot_in_a_name_makes_no_competitor(tmp_path: Path) -> None:
+    ended = [*started(), *rounds("KEEP"), CONFIRMED, REPORTED]
+    for name, events in (("night", ended), ("night.2", started()), ("night.3", started())):
+        write_overview(session(tmp_path, name, events), NOW + 960)
+    (handle,) = take_sessions(tmp_path, "night.2")
+    listed = {row["session"]: row["state"] for row in read_rows(tmp_path / "results", "night")}
+    os.close(handle)
+    assert listed == {"night": "finished", "night.2": "running", "night.3": "stopped"}
 
 
 def test_a_session_without_a_row_is_named(tmp_path: Path) -> None:

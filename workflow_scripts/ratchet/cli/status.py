@@ -75,7 +75,7 @@ from ratchet.monitor.progress import (
 )
 from ratchet.monitor.views import event_line
 from ratchet.records.events import Event, Follower, event_seconds
-from ratchet.records.ownership import Owner, owns_session, running_sessions
+from ratchet.records.ownership import Owner, owns_session, running_sessions, tournament_of
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.devices import VISIBLE_GPUS, allowed_gpus, list_gpus
 from ratchet.runs.hardware import GpuSample, describe_machine, nvml_library, sample_gpu
@@ -199,7 +199,8 @@ class View:
         target = "evolve" if self.paths.tournament.is_file() else target
         again = workflow_command(self.paths, words=target, harness=harness_folder(root))
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
-            self.standing.elsewhere(path.stat().st_mtime)
+            if tournament_of(root, path.parent.name) == name:
+                self.standing.elsewhere(path.stat().st_mtime)
         owned = owns_session(root, name)
         told = session_state(self.standing, now, owned, again)
         self.state = told[0]
@@ -294,8 +295,7 @@ def all_sessions(root: Path, now: float) -> list[dict[str, Any]]:
     paths = [path for path in (root / "results").glob("*/events.jsonl") if path.is_file()]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
         name = path.parent.name
-        tournament = name.rpartition(".")[0]
-        if tournament and SessionPaths(tournament, root).tournament.parent.is_dir():
+        if tournament_of(root, name):
             continue
         facts = View(SessionPaths(name, root), lambda: None).facts(now)
         found.append(_in_short(name, facts, running.get(name)))

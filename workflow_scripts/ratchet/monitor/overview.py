@@ -30,7 +30,7 @@ from ratchet.monitor.progress import session_state as state_of
 from ratchet.monitor.views import REFRESH_SECONDS, replace_file
 from ratchet.records.confirmed import GainStanding
 from ratchet.records.events import Event, read_events
-from ratchet.records.ownership import owns_session
+from ratchet.records.ownership import owns_session, tournament_of
 from ratchet.records.paths import SessionPaths, index_page
 
 PAGE = Path(__file__).with_name("overview.html")
@@ -121,20 +121,25 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
     stopped; competitors end with their tournament.  Sessions of older versions have no row;
     of them the name is told.
     """
-    rows = list[Row]()
+    root, rows = results.parent, list[Row]()
+
+    def family(name: str) -> str:
+        """A tournament's name, of it and of its competitors' sessions."""
+        return tournament_of(root, name) or name
+
     for manifest in results.glob("*/manifest.json"):
         name = manifest.parent.name
-        row = _read_row(SessionPaths(name, results.parent)) or {}
+        row = _read_row(SessionPaths(name, root)) or {}
         row |= {"session": name, "page": _page(manifest.parent, row.get("page"))}
-        if row.get("state") == RUNNING and _family(name) != _family(writer):
-            held = owns_session(results.parent, name) or owns_session(results.parent, _family(name))
+        if row.get("state") == RUNNING and family(name) != family(writer):
+            held = owns_session(root, name) or owns_session(root, family(name))
             row["state"] = RUNNING if held else STOPPED
         if row["page"] == "report.html":
             row.setdefault("state", "finished")
         rows.append(row)
     known = {row["session"]: row for row in rows}
     for row in rows:
-        tournament = known.get(_family(row["session"]))
+        tournament = known.get(family(row["session"]))
         if tournament is None or tournament is row:
             continue
         row |= {name: row.get(name) or tournament.get(name) for name in ("task", "metric")}
@@ -144,11 +149,6 @@ def read_rows(results: Path, writer: str = "") -> list[Row]:
     rows.sort(key=lambda row: row["session"])
     rows.sort(key=lambda row: str(row.get("started") or ""), reverse=True)
     return rows
-
-
-def _family(name: str) -> str:
-    """A tournament's name, of it and of its competitors' sessions."""
-    return name.partition(".")[0]
 
 
 def _read_row(paths: SessionPaths) -> Row | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ratchet.base.errors import SessionBusyError
 from ratchet.base.structs import Frozen
+from ratchet.records.paths import SessionPaths
 
 _OWNER = re.compile(r"(\d+)(?:, session (\S+))?")
 _ENDING = ".lock"
@@ -116,6 +117,12 @@ def owns_session(root: Path, session: str) -> bool | None:
         return session_owner(root, session) is not None
     except OSError:
         return None
+
+
+def tournament_of(root: Path, session: str) -> str:
+    """The tournament that a session competes in; empty for one that only has a dot in its name."""
+    name = session.rpartition(".")[0]
+    return name if name and SessionPaths(name, root).tournament.parent.is_dir() else ""
 
 
 def running_sessions(root: Path) -> dict[str, Owner]:
