@@ -1,6 +1,9 @@
 """Preparation of a task's data: its command, and what is said where that fails."""
 
+import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,29 @@ def test_a_failed_command_says_its_cause_and_what_to_do(tmp_path, code, cause, t
     assert cause in said
     assert todo in said
     assert "\x1b" not in said
+
+
+def test_who_waits_for_another_preparation_of_the_same_data_says_so(tmp_path, capsys):
+    task, store = load_task(FAKE, REPO), Store(SessionPaths("s", tmp_path).store)
+    first, second = (Preparation(task, {}, None, name) for name in ("night", "dusk"))
+    began, ends = threading.Event(), threading.Event()
+
+    class Slow(Store):
+        """Keeps files once it may."""
+
+        def fingerprint(self, path, name):
+            began.set()
+            assert ends.wait(60)
+            return super().fingerprint(path, name)
+
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(first.data, Slow(store.paths))
+        assert began.wait(60)
+        threading.Timer(0.1, ends.set).start()
+        two = second.data(store)
+        assert one.result() == two
+    said = capsys.readouterr().err
+    assert f"waits for session night (process {os.getpid()}), which prepares the data" in said
 
 
 def test_a_file_that_was_not_made_is_named(tmp_path):

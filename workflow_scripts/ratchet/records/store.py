@@ -199,15 +199,23 @@ class Store:
         data = read_bytes(path)
         return Fingerprint(name, self.put(data), len(data))
 
-    def memo(self, kind: str, question: Any, answer: Callable[[], Any]) -> Any:
+    def memo(
+        self,
+        kind: str,
+        question: Any,
+        answer: Callable[[], Any],
+        session: str = "",
+        waits: Callable[[Owner], None] | None = None,
+    ) -> Any:
         """The first answer ever given to ``question``, as JSON values.
 
         Used for what a replay could not reproduce by itself (an agent asked
         twice answers differently) or should not pay twice (data preparation).
+        ``waits`` is told whom it waits for, which gave itself as its ``session``.
         """
         key = digest(question)
         path = self.paths.memo(kind, key)
-        with self.locked(digest([kind, key])):
+        with self.locked(digest([kind, key]), session, waits):
             try:
                 entry = read_entry(path)
                 if entry["digest"] == digest(entry["answer"]):

@@ -29,6 +29,7 @@ from ratchet.manifest import build_manifest, harness_digest
 from ratchet.proposers.memory import freeze_memories
 from ratchet.proposers.program_md import budget_of, contract_of, render_program
 from ratchet.records.events import Journal
+from ratchet.records.ownership import Owner
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Outcome, Preset, Start, TaskPython
 from ratchet.records.session_repo import protect_folder
@@ -88,7 +89,7 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     told = _check_environment(config, task, python)
     # Said, and refused, before anything is run.
     kept_apart = choose_sandbox(config.isolation)
-    preparation = Preparation(task, task.environment_of(preset), python)
+    preparation = Preparation(task, task.environment_of(preset), python, config.session)
     allowed = resolve_packages(task, python, store, harness)
     if allowed is not None:
         installed_packages(allowed, task, python, store, harness)
@@ -171,6 +172,7 @@ class Preparation(Frozen):
     task: Task
     variables: Mapping[str, str]
     python: Interpreter | None = None
+    session: str = ""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -190,7 +192,13 @@ class Preparation(Frozen):
         """Prepared data files by name; prepared once for all sessions with equal inputs."""
         if not self.task.data_names:
             return {}
-        answer = store.memo(PREPARED, self.inputs, lambda: to_json_values(self._files(store)))
+        answer = store.memo(
+            PREPARED,
+            self.inputs,
+            lambda: to_json_values(self._files(store)),
+            self.session,
+            self._say_awaited,
+        )
         found = {name: from_json_values(Fingerprint, value, name) for name, value in answer.items()}
         try:
             for entry in found.values():
@@ -210,10 +218,20 @@ class Preparation(Frozen):
         """
         if not self.task.fills_caches:
             return
-        with store.locked(digest(["caches", self.inputs])):
+        with store.locked(digest(["caches", self.inputs]), self.session, self._say_awaited):
             if not caches_complete(self.task.caches, self.task.clone):
                 with self._executed(store):
                     pass
+
+    def _say_awaited(self, owner: Owner) -> None:
+        """Say why nothing happens: to fetch and tokenize may take hours."""
+        who = f"session {owner.session}" if owner.session else "another session"
+        print(
+            f"ratchet: waits for {one_line(who)} (process {owner.pid or 'unknown'}), which "
+            f"prepares the data of task {self.task.name} that this one needs too",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _files(self, store: Store) -> dict[str, Fingerprint]:
         """Files that the preparation makes, kept in the store."""
