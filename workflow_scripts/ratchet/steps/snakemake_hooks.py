@@ -113,8 +113,10 @@ def share_folder(root: Path) -> None:
     PersistenceBase.lock = PersistenceBase.noop
 
 
-_TOURNAMENT = re.compile(r"evolve(_\w+)?|\S*/evolve\.(html|json)")
-"""Targets of a tournament."""
+_TOURNAMENT = re.compile(
+    r"evolve(_\w+)?|\S*/evolve\.(html|json)|\S*/evolve/(champion|\d{4}/[\w-]+)\.json"
+)
+"""Targets of a tournament: its pages, and the files of its legs."""
 
 
 def plays_tournament() -> bool:
