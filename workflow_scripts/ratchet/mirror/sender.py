@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 import time
 import traceback
@@ -20,20 +21,27 @@ if not __package__:
     sys.path[:1] = []
     sys.path.append(str(_PACKAGE.parent))
 
+from ratchet.base.errors import RatchetError
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import one_line
 from ratchet.config import Config
 from ratchet.mirror.mirror import Mirror
+from ratchet.monitor.views import Progress
 from ratchet.records.events import Event, Journal, read_events
 from ratchet.records.paths import SessionPaths
 from ratchet.trackers.tracker import Order, Reporter, failure_words, serve_orders
 
 FAILED, WORKS = "mirror_failed", "mirror_works"
+_NUMBER = re.compile(r"\d+")
 LAST_TRIES = 3
 PAUSE_SECONDS = 5.0
 _NEWS = frozenset(
     {"prepared", "run_finished", "baseline", "verdict", "certified", "confirmed", "transferred"}
 )
+
+
+_TOLD_WITH = frozenset({"baseline", "verdict", "certified"})
+"""Events with which people are told of a failure since the one before."""
 
 
 class MirrorSender(Reporter):
@@ -50,6 +58,10 @@ class MirrorSender(Reporter):
         """Ask for what is new; the workflow's end asks for the rest, and waits."""
         if event.get("event") in _NEWS:
             self.ask(last=False)
+        if event.get("event") in _TOLD_WITH:
+            failed = fresh_failure(read_events(self.paths.events))
+            if failed is not None:
+                Progress(self.paths.progress_log)(failed)
 
     def failures(self) -> list[str]:
         reason = last_failure(read_events(self.paths.events))
@@ -73,6 +85,17 @@ def last_failure(events: Iterable[Event]) -> str:
     return reason
 
 
+def fresh_failure(events: Iterable[Event]) -> Event | None:
+    """The failure that lies between the last event which people see and the one before it."""
+    found, fresh = None, None
+    for event in events:
+        if event["event"] in _TOLD_WITH:
+            found, fresh = fresh, None
+        elif event["event"] in (FAILED, WORKS):
+            fresh = event if event["event"] == FAILED else None
+    return found
+
+
 @functools.cache
 def _mirror(config: str, root: str) -> Mirror:
     """The mirror of a session; what it has read is kept for the next order."""
@@ -90,7 +113,10 @@ def _carry_out(order: Order) -> None:
             reason = ""
             break
         except Exception as error:  # also whatever a package raises
-            traceback.print_exc()
+            if isinstance(error, RatchetError):
+                print(error, file=sys.stderr, flush=True)
+            else:
+                traceback.print_exc()
             reason = failure_words(error)
             if left:
                 time.sleep(PAUSE_SECONDS)
@@ -101,7 +127,8 @@ def _carry_out(order: Order) -> None:
 def note_outcome(journal: Journal, reason: str) -> None:
     """Note that the mirror failed, or works again, where that is news."""
     before = last_failure(read_events(journal.path))
-    if reason and reason != before:
+    # How long ago something was is no news.
+    if reason and _NUMBER.sub("", reason) != _NUMBER.sub("", before):
         journal.append(FAILED, reason=reason)
     elif before and not reason:
         journal.append(WORKS)

@@ -107,7 +107,10 @@ def _reported(place: str) -> Iterator[None]:
     except RatchetError:
         raise
     except Exception as error:  # whatever a package raises
-        said = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(f"{type(error).__name__}: {error}"))
+        words = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.strerror:
+            words = error.strerror + (f" ({error.filename})" if error.filename else "")
+        said = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(words))
         raise StoreError(f"mirror {place}: {shorten(said, 300)}") from error
 
 

@@ -143,6 +143,7 @@ class SessionStanding(Struct):
     transferred_runs: int = 0
     answer: str | None = None
     page: str = "report.html"
+    mirror_failure: str = ""
     failure: tuple[str, str] | None = None
     reopened: bool = False
     started: float | None = None
@@ -271,6 +272,10 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.certified = whole_number(event["certified"])
         case "reported" | "evolved" | "audited":
             _reported(s, event)
+        case "mirror_failed":
+            s.mirror_failure = str(event["reason"])
+        case "mirror_works":
+            s.mirror_failure = ""
         case "leg_finished":
             s.work.clear()
             s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
@@ -557,6 +562,7 @@ def standing_facts(
         "runs": s.runs,
         "repeated": s.repeated,
         "alarms": list(s.alarms),
+        "mirror_failure": s.mirror_failure or None,
         "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
         "confirmed": s.confirmed,
         "certified": s.certified,
@@ -615,6 +621,7 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
 
 Facts = Mapping[str, Any]
 LONGEST_NAME = 80
+LONGEST_REASON = 300
 SHOWN_ALARMS = 3
 DOING = {
     "prepare": "preparing inputs",
@@ -691,6 +698,9 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
         rows.append(("scale", one_line(transfer_sentence(found["transferred"], digits_of))))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
+    if found["mirror_failure"]:
+        reason = one_line_label(found["mirror_failure"], LONGEST_REASON)
+        rows.append(("MIRROR", f"has not all of it: {reason}"))
     rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]
     if found["state"] == "running":
         left = found["seconds_left"]

@@ -28,7 +28,7 @@ if not __package__:
     sys.path[:1] = []
     sys.path.append(str(_PACKAGE.parent))
 
-from ratchet.base.errors import InputMissingError
+from ratchet.base.errors import InputMissingError, RatchetError
 from ratchet.base.io import lock_file, read_json, write_json
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import one_line, shorten
@@ -260,7 +260,8 @@ class Reporter:
 
 def failure_words(error: Exception) -> str:
     """An error in one line, without the login that an address in it may hold."""
-    text = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(f"{type(error).__name__}: {error}"))
+    kind = "" if isinstance(error, RatchetError) else f"{type(error).__name__}: "
+    text = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(f"{kind}{error}"))
     return shorten(text, REASON_CHARACTERS)
 
 
