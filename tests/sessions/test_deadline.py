@@ -56,6 +56,7 @@ def test_the_last_experiment_leaves_time_for_what_follows(tmp_path: Path) -> Non
     assert stopped["reason"] == "deadline"
     assert "is kept for 11 runs of certification and confirmation (about 5 min each)" in said
     assert 1 < stopped["round"] < ROUNDS
+    assert "raise `deadline_hours`, or `leg` for as long again" in said
     assert len(made(box)) >= CERTIFIED
     assert box.json("confirm.json")["gain"] is not None
     page = (box.session / "report.html").read_text(encoding="utf-8")

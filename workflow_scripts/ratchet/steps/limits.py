@@ -34,6 +34,10 @@ PACE_ROUNDS = 20
 """Rounds whose runs tell how long the next one takes: code that is kept may be slower."""
 
 
+MORE_TIME = "raise `deadline_hours`, or `leg` for as long again"
+"""What to do; another leg that is as much too short would end as this one did."""
+
+
 class Limits(Frozen):
     """Limits that end a session early.
 
@@ -68,7 +72,7 @@ class Reserve(Frozen):
         kept = f" for {plural(many, 'run')} of {what}" if many else " for the report"
         return (
             f"the rest of the time limit, {spoken_duration(left)}, is kept{kept} (about "
-            f"{spoken_duration(self.pace.mean)} each); raise `leg` to grant another one"
+            f"{spoken_duration(self.pace.mean)} each); {MORE_TIME}"
         )
 
 
@@ -84,7 +88,7 @@ def stop_reason(
     if limits.target is not None and limits.direction.sign * (mean - limits.target) <= 0:
         return StopReason.TARGET, f"the target {limits.target:g} is reached (estimate {mean:.6g})"
     if now >= limits.deadline:
-        return StopReason.DEADLINE, "the time limit is over; raise `leg` to grant another one"
+        return StopReason.DEADLINE, f"the time limit is over; {MORE_TIME}"
     if reserve is not None and now + reserve.seconds > limits.deadline:
         return StopReason.DEADLINE, reserve.words(limits.deadline - now)
     needed = state.runs_used + candidate + 1 + limits.reserved_runs
