@@ -191,7 +191,7 @@ def test_one_copy_mirrors_a_session(box: Box, tmp_path: Path) -> None:
     mirror_of(box, tmp_path / "m").push()
     other = copied(box, tmp_path / "other")
     shutil.rmtree(other.session / "mirror")
-    with pytest.raises(SessionBusyError, match="ratchet mirror default --take-over"):
+    with pytest.raises(SessionBusyError, match=r"ratchet mirror default --to .*/m --take-over"):
         mirror_of(other, tmp_path / "m").push()
     mirror_of(other, tmp_path / "m").push(take_over=True)
     with pytest.raises(SessionBusyError):

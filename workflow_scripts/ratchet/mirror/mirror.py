@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +93,8 @@ class Mirror:
         paths = self.paths
         if not paths.manifest.is_file():
             raise InputMissingError(
-                f"{paths.folder}: holds no session to mirror; see those there are: ratchet runs"
+                f"{paths.folder}: holds no session to mirror; see those there are: "
+                "ratchet status --all"
             )
         paths.mirror_lock.parent.mkdir(parents=True, exist_ok=True)
         with lock_file(paths.mirror_lock):
@@ -268,7 +270,10 @@ def own_holder(paths: SessionPaths) -> Holder:
 def held_elsewhere(index: Index, address: str, restoring: bool = False) -> SessionBusyError:
     """Error for a session that another copy mirrors to the same place."""
     holder, since = index.holder, max(time.time() - index.time, 0.0)
-    again = f"restore {address} {index.session}" if restoring else f"mirror {index.session}"
+    place = shlex.quote(address)
+    again = (
+        f"restore {place} {index.session}" if restoring else f"mirror {index.session} --to {place}"
+    )
     return SessionBusyError(
         f"mirror {address}: session {index.session!r} is mirrored there from another copy of it "
         f"({one_line(holder.host)}:{one_line(holder.folder)}, last {time_ago(since)}); if that "

@@ -30,6 +30,7 @@ from ratchet.mirror.index import (
 )
 from ratchet.mirror.mirror import held_elsewhere, own_holder
 from ratchet.mirror.targets import Target, open_target
+from ratchet.records.ownership import session_lock
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.session_repo import SessionRepo, protect_folder
 from ratchet.records.store import LOG_ASKED, RECORD, Store, read_entry
@@ -59,7 +60,10 @@ def mirrored_sessions(address: str, root: Path) -> list[str]:
     target = open_target(address, root)
     names = [n for n in target.sessions() if target.read(index_object(n), LARGEST_INDEX)]
     if not names:
-        raise InputMissingError(f"mirror {address}: expected mirrored sessions, found none")
+        raise InputMissingError(
+            f"mirror {address}: expected mirrored sessions, found none; "
+            "name the place that the setting `mirror` had, or --to"
+        )
     return names
 
 
@@ -90,6 +94,10 @@ def restore_session(
         runs, blobs = fetch.runs(), fetch.blobs()
         fetch.answers()
         files = fetch.session()
+    # Without its lock it would count as running for as long as its last run may take.
+    lock = session_lock(root, name)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
     fetch.left += _claim(target, index, paths)
     return Restored(name, index.finished, runs, blobs, files, tuple(fetch.left))
 
