@@ -210,6 +210,10 @@ def test_runs_with_a_cache_are_held_to_those_of_the_baseline_that_had_one() -> N
     assert off_budget(baseline, [cold], limits, seconds) is None
     assert "used 30 s" in str(off_budget(baseline, [warm], limits, seconds))
     assert off_budget(baseline[:1], [cold], limits, seconds) is None
+    # A session that began before there were caches is not without a budget.
+    assert off_budget(baseline[1:], [warm], limits, seconds) is None
+    greedy = RunTrace(5, trained=90.0, cache=True)
+    assert "used 90 s" in str(off_budget(baseline[1:], [greedy], limits, seconds))
 
 
 def test_a_start_is_what_comes_before_the_evaluation_and_is_no_training(tmp_path: Path) -> None:

@@ -184,12 +184,14 @@ def off_budget(
     does not matter then, and a dear evaluation is no reason to accuse anybody: it costs
     training time.  ``budget_seconds`` is ``None`` with a budget in steps, whose seconds
     follow the model.  Compiling counts, so a run that had a compile cache is held to those of
-    the baseline's that had one too, and one without to those without.
+    the baseline's that had one too, or if there is none to all, which had to compile; and one
+    without to those without.
     """
     if limits is None or budget_seconds is None:
         return None
     for run in runs:
-        usual = _median([other.used for other in baseline if other.cache == run.cache])
+        alike = [other for other in baseline if other.cache == run.cache]
+        usual = _median([other.used for other in alike or (baseline if run.cache else ())])
         if run.trained is None or run.used is None or usual is None:
             continue
         most = usual + limits.tolerance * max(usual, budget_seconds)
