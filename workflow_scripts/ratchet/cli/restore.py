@@ -18,12 +18,13 @@ import argparse
 import time
 from collections.abc import Sequence
 
+from ratchet.base.io import read_json
 from ratchet.base.structs import asdict
 from ratchet.base.terminal import signs_of_life
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import CommandParser, make_command, print_json, tell, tell_some
 from ratchet.cli.sessions import add_root, bare_name, harness_folder
-from ratchet.config import workflow_command
+from ratchet.config import given_before, setting, workflow_command
 from ratchet.mirror.restore import Restored, mirrored_sessions, restore_session
 from ratchet.records.paths import SessionPaths
 
@@ -46,6 +47,23 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+FAR_REACHING = ("notify_command", "agent_command", "isolation", "task")
+"""Settings that say what runs here with the rights of whoever goes on with a session."""
+
+
+def far_reaching(paths: SessionPaths) -> list[str]:
+    """A sentence for each of a session's settings that has something else run here."""
+    known = {**given_before(paths), **read_json(paths.manifest).get("frozen", {})}
+    if (paths.root / str(known.get("task"))).is_dir():
+        known.pop("task", None)
+    return [
+        f"{paths.session} goes on with {name}={one_line(setting(known[name])):.200}, as the "
+        "mirror has it: see that it is yours"
+        for name in FAR_REACHING
+        if known.get(name) is not None
+    ]
+
+
 def _run(options: argparse.Namespace) -> int:
     root = options.root
     done: list[Restored] = []
@@ -63,6 +81,9 @@ def _run(options: argparse.Namespace) -> int:
             state = "it is at its end" if each.finished else f"go on with: {again}"
             new = f"{plural(each.runs, 'run')} and {plural(each.blobs, 'input')} fetched"
             print(f"{each.session}: {new if each.files else 'is here already'}; {state}")
+        # Whoever writes to a mirror can have written them.
+        said = [line for each in done for line in far_reaching(SessionPaths(each.session, root))]
+        tell_some(NAME, "note", said)
     tell_some(NAME, "note", [one_line(line) for line in left])
     if left:
         tell(NAME, f"{plural(len(left), 'thing')} left out; what can be is made again")
