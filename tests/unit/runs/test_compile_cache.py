@@ -105,6 +105,22 @@ def test_the_key_names_kernel_makers_and_no_seed_or_budget(tmp_path: Path) -> No
     assert len({key, cache_key(inputs, "landlock"), *others}) == 5
 
 
+def test_what_a_warm_up_saw_serves_nobody_who_hides_it(tmp_path: Path) -> None:
+    """A task whose `blank` or `hidden` was mended starts from nothing that saw too much."""
+    (tmp_path / "store").mkdir()
+    place = tmp_path / "store" / "warm-up"
+    data = {"train.bin": b"some data", "more": b"more"}
+    seeing, _ = compiled_cache(
+        plan(tmp_path, COMPILER, data=data), caches(tmp_path), ["more"], place
+    )
+    assert (seeing.folder / FILES / "inductor" / "weights.bin").read_bytes() == b"some data"
+    cache, told = warmed(tmp_path, data=data)
+    assert told["files"] == 2
+    zeros = bytes(len(b"some data"))
+    assert (cache.folder / FILES / "inductor" / "weights.bin").read_bytes() == zeros
+    assert warmed(tmp_path, data=data, hidden=("docutils",))[0].key != cache.key
+
+
 def test_a_warm_up_has_little_budget_and_a_seed_that_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     source = COMPILER + "place.joinpath('told').write_text(repr(dict(os.environ)))"

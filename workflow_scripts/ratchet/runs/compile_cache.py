@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,19 @@ def cache_variables(work: Path) -> dict[str, str]:
     return {variable: str(work / FOLDER / name) for variable, name in _PLACES.items()}
 
 
-def cache_key(inputs: Mapping[str, Any], isolation: str) -> str:
+def cache_key(
+    inputs: Mapping[str, Any], isolation: str, blank: Sequence[str] = (), hidden: Sequence[str] = ()
+) -> str:
     """Key of the cache of a run with these inputs, under this kind of isolation, here.
 
-    Seed and budget are left out, so replicates, retests and confirmation share one.
+    Seed and budget are left out, so replicates, retests and confirmation share one.  What a
+    warm-up may not see, ``blank`` files and ``hidden`` packages, is part of it: what another
+    saw serves nobody who hides it.
     """
     rest = {name: value for name, value in inputs.items() if name not in _APART}
-    return digest({"format": _FORMAT, "run": rest, "isolation": isolation, **_machine(inputs)})
+    unseen = {"blank": sorted(blank), "hidden": sorted(hidden)}
+    kind = {"format": _FORMAT, "isolation": isolation, **unseen}
+    return digest({**kind, "run": rest, **_machine(inputs)})
 
 
 def _machine(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def compiled_cache(
     ``begins`` is told before it, or before another session's warm-up is waited for.
     """
     kind = choose_sandbox(spec.isolation)
-    key = cache_key(spec.inputs, kind.value)
+    key = cache_key(spec.inputs, kind.value, blank, spec.hidden)
     if begins is not None and not caches.store.paths.cache(key).exists():
         begins()
     with caches.locked(key):
