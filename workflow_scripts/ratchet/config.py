@@ -248,7 +248,14 @@ JUDGE_KEYS = (
 )  # fmt: skip
 """What a verdict depends on; a change judges all rounds again."""
 
-ADDRESS = r"^(?![-\s])(?![A-Za-z0-9.+-]+://[^/@]*:[^/@]*@)[^\n]*\S$"
+PASSWORD = (
+    r"\w[\w+.-]*://[^/@:]*:(?![0-9]+/)[^@]*@"  # it may have slashes, and a port is none
+    r"|\w[\w+.-]*://[^?]*\?[^=]*="
+    r"|[\w.-]+:[^/@]+@[\w.-]+:"
+)
+"""The beginning of an address with a password or a signature in it."""
+
+ADDRESS = rf"^(?![-\s])(?!{PASSWORD})[^\n]*\S$"
 """Of a mirror: settings are kept with the session, so that an address holds no password."""
 
 GUARANTEED = "guaranteed"

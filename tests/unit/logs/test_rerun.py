@@ -257,7 +257,9 @@ def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
     bench.task.constraints = (Constraint("size", max=3.0),)
     sizes = {"size": 5.0}
     spent = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
-    record = SimpleNamespace(metrics=sizes, numbers=sizes, evaluation=None, **spent)
+    record = SimpleNamespace(
+        metrics=sizes, numbers=sizes, evaluation=None, compile_cache="", **spent
+    )
     bench.task.memory_mb = lambda _: None
     bench.store = SimpleNamespace(lookup=lambda _: record)
     bench.plan((0, 1))

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import REPO
 from helpers.boxes import Box, make_box
 from helpers.commands import Patch
 from helpers.recorded import play_fake
 from helpers.shared import copied, shared_box
 from ratchet.base.errors import (
+    ConfigError,
     DataError,
     InputMissingError,
     SessionBusyError,
@@ -24,8 +26,9 @@ from ratchet.base.errors import (
 )
 from ratchet.base.io import canonical_json, digest, digest_bytes, to_json
 from ratchet.base.structs import replace, to_json_values
+from ratchet.cli.sessions import read_settings
 from ratchet.integrity.verify import verify_sessions
-from ratchet.mirror import sender
+from ratchet.mirror import sender, targets
 from ratchet.mirror.index import (
     PART_BYTES,
     Holder,
@@ -424,6 +427,11 @@ def test_other_bytes_are_no_index(data: bytes, at: int) -> None:
     ("address", "said"),
     [
         ("s3://me:secret@host/x", "without a password"),
+        ("s3://me:sec/secret@host/x", "without a password"),
+        ("S3://me:secret@host", "without a password"),
+        ("rsync://me:secret@host/x", "without a password"),
+        ("me:secret@host:x", "without a password"),
+        ("az://box/x?sv=1&sig=secret", "without a password"),
         ("-e sh", "found '-e sh'"),
         ("results/mirror", "outside"),
         ("ftp://host/x", "expected a folder, HOST:PATH or file://"),
@@ -434,6 +442,29 @@ def test_addresses_that_are_none(address: str, said: str, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=said) as raised:
         open_target(address, tmp_path)
     assert "secret" not in str(raised.value)
+    if "secret" in address:
+        with pytest.raises(ConfigError, match="without a password") as refused:
+            read_settings(REPO, [f"mirror={address}"])
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["me@host:a/b", "host:a@b", "rsync://host:873/m/x@y", "rsync://me@host/m", "/a:b@c", "a/b?c=d"],
+)
+def test_addresses_without_a_password(address: str, tmp_path: Path) -> None:
+    assert read_settings(REPO, [f"mirror={address}"]).mirror == address
+    assert open_target(address, tmp_path)
+
+
+def test_a_failure_tells_no_login_and_no_signature(tmp_path: Path, monkeypatch: Patch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("PUT (https://me@a.net/box/x?sv=1&sig=secret) failed: 403")
+
+    monkeypatch.setattr(targets, "_write", fails)
+    with pytest.raises(StoreError, match="failed: 403") as raised:
+        FolderTarget(tmp_path).send({"x": b"y"})
+    assert "(https://a.net/box/x)" in str(raised.value)
 
 
 def test_without_its_package_an_address_says_what_to_install(

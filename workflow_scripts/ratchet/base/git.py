@@ -23,6 +23,7 @@ _ALONE = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C.UTF-8",
 }
+LEAST_FREE_BYTES = 1 << 16
 FULL = ("No space left on device", "Out of diskspace")
 """What Git says of a full disk."""
 
@@ -49,6 +50,15 @@ def call_git(
     )
 
 
+def _is_full(place: Path | None) -> bool:
+    """Whether hardly a file can be written; some of Git's messages leave the reason out."""
+    try:
+        found = os.statvfs(place or Path())
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LEAST_FREE_BYTES
+
+
 def git_output(
     *words: str, bare: Path | None = None, within: Path | None = None, given: bytes = b""
 ) -> str:
@@ -56,7 +66,7 @@ def git_output(
     done = call_git(*words, bare=bare, within=within, given=given)
     if done.returncode:
         said = one_line(done.stderr.decode(errors="replace"))
-        if any(sign in said for sign in FULL):
+        if any(sign in said for sign in FULL) or ("write" in said and _is_full(within or bare)):
             raise StoreError(f"{within or bare}: the disk is full; free some, start again")
         raise StoreError(f"{within or bare}: git {words[0]} failed: {said}")
     return done.stdout.decode(errors="surrogateescape").rstrip("\n")

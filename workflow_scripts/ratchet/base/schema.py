@@ -117,7 +117,9 @@ def _explain(problem: Any, where: str) -> list[str]:
     """One line per mistake: where, what was expected, what was found."""
     place = ".".join(str(part) for part in problem.absolute_path)
     place = f"{where}: {place}" if place else where
-    instead = f"found {problem.instance!r:.60}"
+    # A login in an address is for nobody's screen or log.
+    found = re.sub(r":(//\S*[@?]\S*(?=')|[^:@\s]+@)", ":...", repr(problem.instance))
+    instead = f"found {found:.60}"
     rule, wanted = problem.validator, problem.validator_value
     if rule == "additionalProperties":
         known = list(problem.schema.get("properties", {}))

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from ratchet.base.errors import InputMissingError, RatchetError, StoreError, UsageError
 from ratchet.base.text import one_line, shorten
+from ratchet.config import PASSWORD
 
 Content = Path | bytes
 """What an object is made of: a file, or bytes."""
@@ -38,7 +39,7 @@ LARGE_BYTES = 1 << 20
 THREADS = 16
 # Nothing else is ever removed.
 _OWN = re.compile(r"[0-9a-f]{64}|\.partial-\w+")
-_PASSWORD = re.compile(r"\w[\w+.-]*://[^/@]*:[^/@]*@")
+_PASSWORD = re.compile(PASSWORD)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _HOST = re.compile(r"(?:[\w.-]+@)?[\w.-]+:")
 
@@ -111,6 +112,8 @@ def _reported(place: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             words = error.strerror + (f" ({error.filename})" if error.filename else "")
         said = re.sub(r"(://)[^/\s@]+@", r"\1", one_line(words))
+        # Of storage at Azure a signature, which opens it, is part of each address.
+        said = re.sub(r"(://[^\s?]*)\?[^\s)'\"]*", r"\1", said)
         raise StoreError(f"mirror {place}: {shorten(said, 300)}") from error
 
 
