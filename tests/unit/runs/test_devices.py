@@ -196,7 +196,7 @@ def test_turns_are_fair_whoever_waits(case: tuple) -> None:
         assert {*got} <= {*one.places}
         has[one.owner] += len(got)
     for one in waiters:
-        rivals = [w for w in waiters if w.ticket in turns and {*w.places} & {*one.places}]
+        rivals = [w for w in waiters if {*turns.get(w.ticket, ())} & {*one.places}]
         if one.ticket not in turns and one.count == 1 and {*one.places} & {*free}:
             # Somebody got, or has kept for it, what it wanted.
             kept = [w for w in waiters if w.ticket not in turns and w.count > 1]
