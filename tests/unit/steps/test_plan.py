@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from snakemake.cli import parse_config as parse_snakemake_config
 
 from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
@@ -112,6 +113,14 @@ def test_a_session_begins_with_constants_that_exist(tmp_path: Path) -> None:
 )
 def test_what_snakemake_leaves_as_text(text: object, value: object) -> None:
     assert plain({"key": text}) == {"key": value}
+
+
+@pytest.mark.parametrize("devices", [[0, 1], ["GPU-5f0c", 2]])
+def test_gpus_are_named_as_in_the_documents(devices: list[object], tmp_path: Path) -> None:
+    words = f"devices=[{', '.join(map(str, devices))}]"
+    given = plain(parse_snakemake_config([words]))
+    assert given == {"devices": devices}
+    assert planned(tmp_path, **given).config.devices == devices
 
 
 def test_the_configuration_file_that_counts(tmp_path: Path, capsys) -> None:

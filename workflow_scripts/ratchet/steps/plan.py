@@ -391,17 +391,22 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the values meant that Snakemake leaves as text.
 
     It reads ``--config target=null``, ``certify=false``, and ``3e-4`` in a file, as text, and
-    so it does all numbers of ``--config transfer={budget_seconds: 900}``.
+    so it does all numbers of ``--config transfer={budget_seconds: 900}`` and ``devices=[0, 1]``.
     """
     found = {key: _plain(value) for key, value in values.items()}
     if isinstance(found.get(TRANSFER), Mapping):
         given = found[TRANSFER].items()
         found[TRANSFER] = {k: v if k == "preset" else _number(v) for k, v in given}
+    if isinstance(found.get(DEVICES), list):
+        found[DEVICES] = [_number(value) for value in found[DEVICES]]
     return found
 
 
 TRANSFER = "transfer"
 """The key that is a mapping with numbers."""
+
+DEVICES = "devices"
+"""The key that is a list with numbers."""
 
 
 def _number(value: Any) -> Any:
