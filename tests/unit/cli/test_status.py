@@ -22,7 +22,7 @@ from ratchet.base.terminal import text_width
 from ratchet.base.text import DASH
 from ratchet.cli import status
 from ratchet.cli.main import main
-from ratchet.cli.status import View, frame, slurm_queue
+from ratchet.cli.status import View, frame, overview_lines, slurm_queue
 from ratchet.records.ownership import take_sessions
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.devices import VISIBLE_GPUS
@@ -143,6 +143,18 @@ def test_all_sessions_have_a_line_each_and_of_several_one_must_be_named(
         os.close(handle)
     assert status.main(["--all", "--root", str(tmp_path / "none")]) == 0
     assert "no session yet" in capsys.readouterr().out
+
+
+def test_a_line_names_the_gpu_of_a_run_or_what_it_waits_for(tmp_path: Path) -> None:
+    begun = {**run(210, False, 1), "device": {"index": 1, "uuid": "GPU-1", "name": "H200"}}
+    why = "waits for a GPU: both are used by session night (experiment 1, since 02:14)"
+    waits = {**run(211, False, 1), "event": "run_waiting", "why": why}
+    write(tmp_path, [*started(), begun], session="night")
+    write(tmp_path, [*started(), waits], session="later")
+    found = {each["session"]: each for each in status.all_sessions(tmp_path, NOW + 220)}
+    assert (found["night"]["device"], found["night"]["waits_for"]) == ("GPU 1", None)
+    assert found["later"]["waits_for"] == "GPU"
+    assert any("waits: GPU" in line for line in overview_lines([*found.values()], 80, False))
 
 
 def at_second(second: float) -> float:

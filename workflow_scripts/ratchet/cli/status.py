@@ -17,6 +17,7 @@ Exit codes: 0 running, waiting for an edit, or finished (and with --all);
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,8 @@ from ratchet.config import workflow_command
 from ratchet.monitor.live_curve import curve_words, with_curves
 from ratchet.monitor.progress import (
     DAMAGED,
+    RUN,
+    WAITING,
     SessionRunState,
     SessionStanding,
     current_work,
@@ -82,6 +85,7 @@ from ratchet.runs.hardware import GpuSample, describe_machine, nvml_library, sam
 
 Facts = Mapping[str, Any]
 NAME = "ratchet status"
+_WAITS = re.compile(r"waits for (?:an? )?([\w ]+)")
 EXIT_NOT_WELL = 1
 EVERY_SECONDS = 1.0
 
@@ -308,17 +312,27 @@ def _in_short(session: str, facts: Facts, owner: Owner | None) -> dict[str, Any]
     start, best = facts["baseline"], facts["best"]
     known = facts["counts"]["keep"] and start is not None and best is not None
     searched = abs(start - best) if known else None
-    awaited = [work["awaits"] for work in facts["current"] if work["awaits"]]
+    awaited = [what for work in facts["current"] if (what := _awaited(work))]
+    held = sorted({work["device"] for work in facts["current"] if work["kind"] == RUN} - {""})
     return {
         "session": session,
         **{name: facts[name] for name in ("state", "phase", "round", "rounds")},
-        **{name: facts[name] for name in ("metric", "baseline", "best", "noise", "device")},
+        **{name: facts[name] for name in ("metric", "baseline", "best", "noise")},
+        "device": ", ".join(held) or facts["device"],
         "gain": searched if confirmed.get("gain") is None else confirmed["gain"],
         "confirmed": confirmed.get("gain") is not None,
-        "waits_for": awaited[0].removeprefix("session ") if awaited else None,
+        "waits_for": awaited[0] if awaited else None,
         "started": facts["started"],
         "pid": None if owner is None else owner.pid,
     }
+
+
+def _awaited(work: Facts) -> str:
+    """The session or the kind of device that a run waits for; empty for none."""
+    if work["kind"] == WAITING:
+        found = _WAITS.match(work["device"])
+        return found[1] if found else ""
+    return str(work["awaits"]).removeprefix("session ")
 
 
 def overview_lines(sessions: Sequence[Facts], width: int, colour: bool) -> list[str]:
