@@ -174,6 +174,11 @@ def test_only_regular_files_with_plain_names_are_taken(tmp_path: Path) -> None:
     (place / "inductor").mkdir(parents=True)
     secret.mkdir()
     (secret / "key").write_text("secret")
+    (place / "triton").write_text("where a folder should be")
+    (place / "beside").mkdir()
+    for file in (place / "beside.so", place / "beside" / "kernel.so"):
+        file.write_text("code")
+    top, place = place, place / "inductor"
     (place / "kernel.so").write_text("code")
     (place / "stale.lock").write_text("")
     for name in ("with blank", ".hidden", "ünicode", "-rf", "n" * 201):
@@ -185,20 +190,30 @@ def test_only_regular_files_with_plain_names_are_taken(tmp_path: Path) -> None:
     deep = place.joinpath(*["d"] * 12)
     deep.mkdir(parents=True)
     (deep / "file").write_text("deep")
-    assert set(collect_cache(tmp_path / "work", tmp_path / "made")) == {"kernel.so"}
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["kernel.so"]
+    assert set(collect_cache(top.parent, tmp_path / "made")) == {"inductor/kernel.so"}
+    assert [path.name for path in (tmp_path / "made").rglob("*.so")] == ["kernel.so"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_in_a_folder_s_place_stops_no_run(tmp_path: Path, kind: SandboxKind) -> None:
+    (tmp_path / "store").mkdir()
+    hostile = f"{COMPILER}\nimport shutil\nshutil.rmtree(place)\nplace.write_bytes(b'no folder')"
+    cache, _ = warmed(tmp_path, hostile, isolation=kind.value)
+    assert (cache.state, cache.files) == ("empty", {})
+    record, said = started_from(tmp_path, cache, "run", hostile, isolation=kind.value)
+    assert (record.compile_cache, said[0]) == ("empty", "compiled")
 
 
 def test_of_a_cache_that_is_a_link_or_too_large_nothing_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a").write_text("12345")
+    (tmp_path / "real" / "triton").mkdir(parents=True)
+    (tmp_path / "real" / "triton" / "a").write_text("12345")
     (tmp_path / FOLDER).symlink_to(tmp_path / "real")
     assert collect_cache(tmp_path, tmp_path / "made") == {}
     (tmp_path / FOLDER).unlink()
     (tmp_path / "real").rename(tmp_path / FOLDER)
-    assert set(collect_cache(tmp_path, tmp_path / "made")) == {"a"}
+    assert set(collect_cache(tmp_path, tmp_path / "made")) == {"triton/a"}
     monkeypatch.setattr(compile_cache, "MOST_BYTES", 4)
     assert collect_cache(tmp_path, tmp_path / "made") == {}
     monkeypatch.setattr(compile_cache, "MOST_BYTES", 5)

@@ -193,7 +193,8 @@ class CompileCaches:
 def collect_cache(work: Path, target: Path) -> dict[str, str]:
     """Copy what a run left in its cache to ``target``; digests by path.
 
-    Links, devices, odd names and whatever cannot be read are passed over; of too much
+    Links, devices, odd names, whatever cannot be read and what lies beside the compilers' folders
+    are passed over; of too much
     nothing is taken.  No link is followed, not even of a process that still lives.
     """
     found: dict[str, str] = {}
@@ -205,6 +206,10 @@ def collect_cache(work: Path, target: Path) -> dict[str, str]:
             below = Path(root).relative_to(work / FOLDER)
             deep = len(below.parts) >= MOST_LEVELS
             folders[:] = [] if deep else sorted(n for n in folders if _NAME.fullmatch(n))
+            if not below.parts:
+                # A file here would be where every run has one of these folders.
+                folders[:] = [name for name in folders if name in _PLACES.values()]
+                continue
             for name in sorted(names):
                 if not _NAME.fullmatch(name) or name.endswith(_LOCKS):
                     continue
