@@ -31,9 +31,9 @@ from ratchet.integrity.verify import verify_sessions
 from ratchet.mirror import sender, targets
 from ratchet.mirror.index import (
     PART_BYTES,
-    Holder,
     Index,
     MirroredFile,
+    MirrorHolder,
     answer_object,
     index_object,
     own_object,
@@ -300,7 +300,7 @@ def test_nobody_waits_for_a_pipe_in_a_mirror(tmp_path: Path) -> None:
 
 
 def an_index(**fields: object) -> Index:
-    index = Index("default", 1.0, Holder("t", "host", "/f"), {}, {}, (), {}, {}, ())
+    index = Index("default", 1.0, MirrorHolder("t", "host", "/f"), {}, {}, (), {}, {}, ())
     return replace(index, **fields)
 
 

@@ -11,9 +11,9 @@ from ratchet.cli.sessions import read_settings
 from ratchet.monitor.outlook import (
     HARNESS_SECONDS,
     Closing,
+    Done,
     Outlook,
     Pace,
-    Progress,
     Shape,
     Timing,
     session_outlook,
@@ -80,7 +80,7 @@ def test_what_ends_it() -> None:
 
 
 def test_what_is_left_of_a_session() -> None:
-    done = Progress(baseline=1, rounds=90, kept=4, used=95, further=4)
+    done = Done(baseline=1, rounds=90, kept=4, used=95, further=4)
     found = session_outlook(NIGHT, SHAPES, EVEN, 1e6, done=done)
     assert part(found, "baseline") == (0, 0, 0)
     assert part(found, "experiments") == (10, 10, 10)

@@ -39,8 +39,8 @@ from ratchet.monitor.outlook import (
     MAX_RUNS,
     OVER,
     ROUNDS,
+    Done,
     Outlook,
-    Progress,
     Range,
     Shape,
     Steps,
@@ -112,7 +112,7 @@ def outlook_of(
     paths, sized = SessionPaths(chosen.session, root), task.sized(preset)
     budget = run_budget(chosen.frozen, sized)["seconds"]
     limits = _limits(chosen, paths)
-    done = progress(paths, chosen) if paths.manifest.is_file() else Progress()
+    done = progress(paths, chosen) if paths.manifest.is_file() else Done()
     shapes = expected_shapes(
         judge_mode(chosen), chosen.rounds * chosen.candidates, chosen.max_replicates
     )
@@ -189,14 +189,14 @@ def _limits(chosen: Config, paths: SessionPaths) -> Limits | None:
     return read_if_whole(Limits, paths.limits(number, token))
 
 
-def progress(paths: SessionPaths, chosen: Config) -> Progress:
+def progress(paths: SessionPaths, chosen: Config) -> Done:
     """What a session has done, by its records."""
     baseline = len(list((paths.folder / "baseline").glob("run-*.json")))
     if not paths.baseline.is_file():
-        return Progress(baseline=baseline, used=baseline)
+        return Done(baseline=baseline, used=baseline)
     history = History.read(paths)
     state, rounds = history.state, sum(bool(each.rulings) for each in history.verdicts)
-    found = Progress(
+    found = Done(
         baseline=chosen.baseline_replicates,
         rounds=rounds,
         kept=state.incumbent.kept,

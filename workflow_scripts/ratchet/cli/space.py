@@ -9,8 +9,7 @@ Prints the ranges that the task declares, or else those derived from its code,
 as YAML for the key search_space of a task.yaml, with the value that each
 constant has now.  Nothing is changed.
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 78
-configuration.
+Exit codes: 0, or 64 usage or settings, 65 data, 66 no input, 70 internal error.
 """
 
 import argparse

@@ -61,7 +61,7 @@ class MirroredFile(Frozen):
     parts: tuple[str, ...]
 
 
-class Holder(Frozen):
+class MirrorHolder(Frozen):
     """Who mirrors a session: a copy of it by a token of its own, and where that lies."""
 
     token: str
@@ -79,7 +79,7 @@ class Index(Frozen):
 
     session: str
     time: float
-    holder: Holder
+    holder: MirrorHolder
     files: Mapping[str, MirroredFile]
     refs: Mapping[str, str]
     packs: tuple[str, ...]

@@ -32,9 +32,9 @@ from ratchet.mirror.index import (
     OPEN,
     PART_BYTES,
     SHARED,
-    Holder,
     Index,
     MirroredFile,
+    MirrorHolder,
     answer_object,
     blob_object,
     index_object,
@@ -258,13 +258,13 @@ def _pack(folder: Path, refs: Mapping[str, str], old: Sequence[str]) -> bytes | 
     return None if done.returncode else done.stdout
 
 
-def own_holder(paths: SessionPaths) -> Holder:
+def own_holder(paths: SessionPaths) -> MirrorHolder:
     """What this copy of a session is known by in its mirror."""
     path = paths.mirror_holder
     if not path.is_file():
         write_bytes(path, f"{secrets.token_hex(16)}\n".encode())
     token = path.read_text(encoding="utf-8").strip()
-    return Holder(token, one_line(socket.gethostname()), str(paths.folder.resolve()))
+    return MirrorHolder(token, one_line(socket.gethostname()), str(paths.folder.resolve()))
 
 
 def held_elsewhere(index: Index, address: str, restoring: bool = False) -> SessionBusyError:

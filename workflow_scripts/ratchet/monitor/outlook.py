@@ -212,7 +212,7 @@ COLD = 1.1
 LEAST_SIDE = 3
 
 
-class Progress(Frozen):
+class Done(Frozen):
     """What a session has done already: all of it is 0 before its start."""
 
     baseline: int = 0
@@ -344,14 +344,14 @@ def session_outlook(
     deadline_seconds: float,
     transfer_weight: float = 0.0,
     side_by_side: int = 1,
-    done: Progress | None = None,
+    done: Done | None = None,
     steps: Steps = Steps(),  # noqa: B008
 ) -> Outlook:
     """The length of a session, or of what is left of it, over all shapes and paces.
 
     Without a ``timing`` only its runs are known.
     """
-    so_far = done or Progress()
+    so_far = done or Done()
     cases = [
         _Case(
             config,
@@ -432,7 +432,7 @@ class _Case(Frozen):
     deadline: float
     transfer_weight: float
     side_by_side: int
-    done: Progress
+    done: Done
     steps: Steps
 
     def each(self, name: str) -> float | None:
