@@ -45,7 +45,8 @@ def shared_box(make: Maker) -> Any:
     """A fixture of the function's name: the box that it makes, once for all workers."""
 
     def fixture(tmp_path_factory: pytest.TempPathFactory) -> Box:
-        return made_once(tmp_path_factory, make.__name__, make)
+        # Two modules may have one of the same name.
+        return made_once(tmp_path_factory, f"{make.__module__}.{make.__name__}", make)
 
     fixture.__doc__ = make.__doc__
     return pytest.fixture(scope="session", name=make.__name__)(fixture)

@@ -34,8 +34,9 @@ TIMED = ("training_seconds", "total_seconds")
 def records(folder: Path) -> dict[str, Any]:
     """What must be equal in equal sessions, by name.
 
-    All records but the limits (they hold the clock) and, in the manifest, the
-    image that one of them is in; the number of every run at full precision.
+    All records but the limits (they hold the clock) and, in the manifest, the image
+    that one of them is in and the checkout, which the other has; the number of every run
+    at full precision.
     """
     found: dict[str, Any] = {"results.tsv": (folder / "results.tsv").read_bytes()}
     for path in sorted([*folder.glob("*.json"), *folder.glob("rounds/*/*.json")]):
@@ -43,6 +44,7 @@ def records(folder: Path) -> dict[str, Any]:
             found[str(path.relative_to(folder))] = path.read_bytes()
     manifest = json.loads(found["manifest.json"])
     image = manifest["versions"].pop("image", None), manifest["versions"].pop("run image", None)
+    manifest.pop("checkout", None)
     found["manifest.json"] = manifest
     found["image"] = image
     for path in sorted((folder.parents[1] / "store" / "runs").glob("*/*/run.json")):
