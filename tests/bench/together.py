@@ -107,7 +107,8 @@ def main() -> None:
     began, chance = time.monotonic(), random.Random(options.seed)
     killed = play(box, options.kills, chance)
     faults = check(box)
-    waited = sum(len(box.beside(name).events("run_awaited")) for name in NAMES)
+    told = [event["why"] for name in NAMES for event in box.beside(name).events("run_waiting")]
+    waited = sum("which trains the same run" in why for why in told)
     devices = Counter(work.device for work in works(box))
     print(f"{killed.total()} kills in {time.monotonic() - began:.0f} s: {dict(killed)}")
     print(f"{len(box.runs())} runs on {dict(devices)}; {waited} times one was waited for")

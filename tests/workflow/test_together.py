@@ -42,10 +42,14 @@ def test_three_at_once_share_runs_and_devices_and_one_is_killed(
         for each in (night, dusk, dawn)
     }
     twins = {"night": (night, dusk), "dusk": (dusk, night)}
-    waiter = box.wait_for(lambda: next((n for n in twins if twins[n][0].events("run_awaited")), ""))
-    holder, other = twins[waiter][1], twins[waiter][0]
-    (awaited, *_) = other.events("run_awaited")
-    assert awaited["session"] == holder.name
+
+    def awaits(name: str) -> bool:
+        one, twin = twins[name]
+        why = f"waits for session {twin.name}, which trains the same run"
+        return any(event["why"] == why for event in one.events("run_waiting"))
+
+    waiter = box.wait_for(lambda: next(filter(awaits, twins), ""))
+    holder = twins[waiter][1]
     assert running_sessions(box.path).keys() <= set(NAMES)
     assert status.main(["--all", "--root", str(box.path)]) == 0
     shown = capsys.readouterr().out.splitlines()

@@ -118,9 +118,9 @@ def test_all_sessions_have_a_line_each_and_of_several_one_must_be_named(
     for name in ("night", long, "done"):
         write(tmp_path, [*started(), *rounds("KEEP")], session=name)
     awaited = {"number": 2, "description": "edit 2", "role": "search", "replicate": 0}
-    awaited |= {"key": "ab", "session": "\x1b[31mnight", "pid": 7}
+    awaited |= {"why": "waits for session \x1b[31mnight, which trains the same run"}
     with (tmp_path / "results" / long / "events.jsonl").open("a") as file:
-        file.write(json.dumps(at(time.time() - at_second(0), "run_awaited", **awaited)) + "\n")
+        file.write(json.dumps(at(time.time() - at_second(0), "run_waiting", **awaited)) + "\n")
     handles = take_sessions(tmp_path, "night") + take_sessions(tmp_path, long, [f"{long}.bold"])
     assert status.main(["--all", *root]) == 0
     found = lines(capsys)

@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import functools
 import heapq
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ def outlook_of(
     paths, sized = SessionPaths(chosen.session, root), task.sized(preset)
     budget = run_budget(chosen.frozen, sized)["seconds"]
     limits = _limits(chosen, paths)
-    done = progress(paths, chosen) if paths.manifest.is_file() else Done()
+    done = work_done(paths, chosen) if paths.manifest.is_file() else Done()
     shapes = expected_shapes(
         judge_mode(chosen), chosen.rounds * chosen.candidates, chosen.max_replicates
     )
@@ -148,29 +149,25 @@ def outlook_of(
 
 def last_steps(root: Path, task: str) -> Steps:
     """How long the last session of a task took for what makes no run, by Snakemake's benchmarks."""
-    pages = heapq.nlargest(
-        SESSIONS, ((p.stat().st_mtime, p) for p in (root / "results").glob("*/report.json"))
-    )
-    for _, page in pages:
+    for paths in _last_sessions(root, task, "report.json"):
+        return Steps(*(_benchmark(paths.benchmark(name)) for name in ("prepare", "report")))
+    return Steps()
+
+
+def _last_sessions(root: Path, task: str, file: str) -> Iterator[SessionPaths]:
+    """Sessions of a task that have a file, the one that wrote it last first."""
+    pages = ((path.stat().st_mtime, path) for path in (root / "results").glob(f"*/{file}"))
+    for _, page in heapq.nlargest(SESSIONS, pages):
         paths = SessionPaths(page.parent.name, root)
         manifest = read_if_whole(Manifest, paths.manifest)
         if manifest is not None and manifest.task == task:
-            return Steps(*(_benchmark(paths.benchmark(name)) for name in ("prepare", "report")))
-    return Steps()
+            yield paths
 
 
 def _warm_up(own: SessionPaths, task: str) -> float:
     """Seconds in which new code compiles: in the session itself, or else in the task's last one."""
-    pages = (own.root / "results").glob("*/events.jsonl")
-    last = heapq.nlargest(SESSIONS, ((p.stat().st_mtime, p.parent.name) for p in pages))
-    for name in (own.session, *(name for _, name in last)):
-        paths = SessionPaths(name, own.root)
-        manifest = read_if_whole(Manifest, paths.manifest)
-        if manifest is not None and manifest.task == task:
-            seconds = warm_up_seconds(read_events(paths.events))
-            if seconds:
-                return seconds
-    return 0.0
+    known = itertools.chain([own], _last_sessions(own.root, task, own.events.name))
+    return next(filter(None, (warm_up_seconds(read_events(each.events)) for each in known)), 0.0)
 
 
 def _benchmark(path: Path) -> float | None:
@@ -183,13 +180,16 @@ def _benchmark(path: Path) -> float | None:
 
 def _limits(chosen: Config, paths: SessionPaths) -> Limits | None:
     """The limits that are in force in a session that has begun."""
+    path = _limits_file(chosen, paths)
+    return None if path is None else read_if_whole(Limits, path)
+
+
+def _limits_file(chosen: Config, paths: SessionPaths) -> Path | None:
     number, token = (paths.known_limits() or [(0, "")])[-1]
-    if token != chosen.limits_token:
-        return None
-    return read_if_whole(Limits, paths.limits(number, token))
+    return paths.limits(number, token) if token == chosen.limits_token else None
 
 
-def progress(paths: SessionPaths, chosen: Config) -> Done:
+def work_done(paths: SessionPaths, chosen: Config) -> Done:
     """What a session has done, by its records."""
     baseline = len(list((paths.folder / "baseline").glob("run-*.json")))
     if not paths.baseline.is_file():
@@ -227,12 +227,11 @@ def progress(paths: SessionPaths, chosen: Config) -> Done:
 
 def _holds(paths: SessionPaths, chosen: Config, last: int) -> bool:
     """Whether the limits that ended a search in its ``last`` round are those of now."""
-    number, token = (paths.known_limits() or [(0, "")])[-1]
-    if token != chosen.limits_token:
+    path = _limits_file(chosen, paths)
+    if path is None:
         return False
     with contextlib.suppress(FileNotFoundError):
-        ended = paths.round(last).steer.stat().st_mtime_ns
-        return paths.limits(number, token).stat().st_mtime_ns <= ended
+        return path.stat().st_mtime_ns <= paths.round(last).steer.stat().st_mtime_ns
     return True
 
 

@@ -85,7 +85,7 @@ from ratchet.runs.hardware import GpuSample, describe_machine, nvml_library, sam
 
 Facts = Mapping[str, Any]
 NAME = "ratchet status"
-_WAITS = re.compile(r"waits for (?:an? )?([\w ]+)")
+_WAITS = re.compile(r"waits for (?:an? |session )?(another session|processor core|[\w.-]+)")
 EXIT_NOT_WELL = 1
 EVERY_SECONDS = 1.0
 
@@ -329,10 +329,8 @@ def _in_short(session: str, facts: Facts, owner: Owner | None) -> dict[str, Any]
 
 def _awaited(work: Facts) -> str:
     """The session or the kind of device that a run waits for; empty for none."""
-    if work["kind"] == WAITING:
-        found = _WAITS.match(work["device"])
-        return found[1] if found else ""
-    return str(work["awaits"]).removeprefix("session ")
+    found = _WAITS.match(work["device"]) if work["kind"] == WAITING else None
+    return found[1] if found else ""
 
 
 def overview_lines(sessions: Sequence[Facts], width: int, colour: bool) -> list[str]:

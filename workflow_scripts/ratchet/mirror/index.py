@@ -13,11 +13,10 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from ratchet.base.errors import DataError
 from ratchet.base.io import canonical_json, digest_bytes
-from ratchet.base.structs import Frozen, from_json_values, to_json_values
+from ratchet.base.structs import Frozen, from_json_values, replace, to_json_values
 from ratchet.base.text import one_line
 from ratchet.config import SESSION
 from ratchet.integrity.seal import GROWING, WHOLE
@@ -103,6 +102,11 @@ class Index(Frozen):
         return {sha for file in self.files.values() for sha in file.parts} | set(self.packs)
 
 
+def parts_of(data: bytes) -> list[bytes]:
+    """A file's content in the parts that it is sent in."""
+    return [data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES)]
+
+
 def read_index(data: bytes, session: str, where: str) -> tuple[Index, list[str]]:
     """An index, and a line for each thing in it that is left out.
 
@@ -131,10 +135,10 @@ def read_index(data: bytes, session: str, where: str) -> tuple[Index, list[str]]
         )
     if not math.isfinite(index.time):
         raise DataError(f"{where}: expected a time, found {index.time}")
-    return _checked(index, values, where)
+    return _checked(index, where)
 
 
-def _checked(index: Index, values: dict[str, Any], where: str) -> tuple[Index, list[str]]:
+def _checked(index: Index, where: str) -> tuple[Index, list[str]]:
     """The index without what no session has, and a line for each such thing."""
     left: list[str] = []
 
@@ -155,15 +159,16 @@ def _checked(index: Index, values: dict[str, Any], where: str) -> tuple[Index, l
     )
     answers = only("the answer", {name: is_answer(name) for name in index.answers})
     packs = only("the pack", {sha: is_digest(sha) for sha in index.packs})
-    values |= {
-        "files": {n: to_json_values(index.files[n]) for n in sorted(files)},
-        "refs": {n: index.refs[n] for n in sorted(refs)},
-        "runs": {n: index.runs[n] for n in sorted(runs)},
-        "blobs": {n: index.blobs[n] for n in sorted(blobs)},
-        "answers": sorted(answers),
-        "packs": [sha for sha in index.packs if sha in packs],
-    }
-    return from_json_values(Index, values, where), left
+    checked = replace(
+        index,
+        files={n: index.files[n] for n in sorted(files)},
+        refs={n: index.refs[n] for n in sorted(refs)},
+        runs={n: index.runs[n] for n in sorted(runs)},
+        blobs={n: index.blobs[n] for n in sorted(blobs)},
+        answers=tuple(sorted(answers)),
+        packs=tuple(sha for sha in index.packs if sha in packs),
+    )
+    return checked, left
 
 
 def is_digest(text: str) -> bool:

@@ -30,7 +30,6 @@ from ratchet.mirror.index import (
     LARGEST_FILE,
     LARGEST_INDEX,
     OPEN,
-    PART_BYTES,
     SHARED,
     Index,
     MirroredFile,
@@ -40,6 +39,7 @@ from ratchet.mirror.index import (
     index_object,
     own_folder,
     own_object,
+    parts_of,
     read_index,
     run_object,
 )
@@ -202,7 +202,7 @@ class Mirror:
         except FileNotFoundError:  # Snakemake deletes what a step will write
             self._known.pop(name, None)
             return
-        parts = [data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES)]
+        parts = parts_of(data)
         digests = tuple(map(digest_bytes, parts))
         self._parts |= zip(digests, parts, strict=True)
         file = MirroredFile(about.st_mtime_ns, len(data), digests)

@@ -25,6 +25,7 @@ from ratchet.mirror.index import (
     blob_object,
     index_object,
     own_object,
+    parts_of,
     read_index,
     run_object,
 )
@@ -120,7 +121,7 @@ def _compared(index: Index, paths: SessionPaths, address: str) -> Restored:
     for name, file in index.files.items():
         path = paths.folder / name
         data = path.read_bytes() if path.is_file() else b""
-        parts = [data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES)]
+        parts = parts_of(data)
         if tuple(map(digest_bytes, parts)) != file.parts:
             raise UsageError(
                 f"{paths.folder}: expected no session of this name, or the one that {address} "

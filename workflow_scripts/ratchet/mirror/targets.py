@@ -290,8 +290,8 @@ class StorageTarget:
         except ImportError:
             raise InputMissingError(
                 f"mirror {address}: expected the package obstore in this environment, found none; "
-                f"install it ({sys.executable} -m pip install obstore), or work in the "
-                "environment that `make env-mirror` makes"
+                "work in the environment that `make env-mirror` makes, or install it here: "
+                f"{sys.executable} -m pip install obstore"
             ) from None
         patience = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=SILENCE_SECONDS)}
         with _reported(address):

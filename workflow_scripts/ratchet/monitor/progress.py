@@ -55,8 +55,8 @@ class Work(NamedTuple):
     """A run, or a call of an agent, that has begun or waits, and is not known to have ended.
 
     ``folder`` is that of the store in which a run writes its log until it ends, and ``pattern``
-    finds its lines of progress where the task has one.  ``awaits`` names the session that
-    trains the same run, and whose result this one will be; ``device`` is the GPU that it has.
+    finds its lines of progress where the task has one.  ``device`` is the GPU that it
+    has, or says what it waits for.
 
     A tuple, since thousands of them are made anew for every view.
     """
@@ -72,7 +72,6 @@ class Work(NamedTuple):
     limit_seconds: float | None = None
     folder: str = ""
     pattern: str = ""
-    awaits: str = ""
     device: str = ""
 
 
@@ -223,14 +222,12 @@ def _take(s: SessionStanding, event: Event) -> None:
         case "run_started" | "guard_started":
             _run_started(s, event)
         case "run_waiting":
-            _run_waits(s, event, WAITING, device=str(event["why"]))
+            _run_waits(s, event, str(event["why"]))
         case "warm_up_started":
             # It has its device by now.
-            _run_waits(s, event, WAITING, device="compiling first")
+            _run_waits(s, event, "compiling first")
         case "guard_finished":
             s.work.pop(_key(event), None)
-        case "run_awaited":
-            _run_waits(s, event, RUN, awaits=awaited_words(event))
         case "run_finished":
             _measured(s, event)
             _run_finished(s, event)
@@ -306,13 +303,7 @@ def _settings(s: SessionStanding, event: Event) -> None:
 
 def _run_started(s: SessionStanding, event: Event) -> None:
     budget = event.get("budget") or {}
-    work = Work(
-        kind=RUN,
-        number=int(event["number"]),
-        description=str(event["description"]),
-        role=str(event["role"]),
-        replicate=int(event["replicate"]),
-        began=event_seconds(event),
+    work = _run(event, RUN)._replace(
         budget_seconds=finite_number(budget.get("seconds")),
         budget_steps=whole_number(budget.get("steps")),
         limit_seconds=finite_number(budget.get("timeout_seconds")),
@@ -333,26 +324,20 @@ def _device(told: Any) -> str:
     return "" if index is None else f"GPU {index}"
 
 
-def _run_waits(
-    s: SessionStanding, event: Event, kind: str, awaits: str = "", device: str = ""
-) -> None:
+def _run_waits(s: SessionStanding, event: Event, why: str) -> None:
     s.failure = s.answer = None
-    s.work[_key(event)] = Work(
+    s.work[_key(event)] = _run(event, WAITING)._replace(device=why)
+
+
+def _run(event: Event, kind: str) -> Work:
+    return Work(
         kind=kind,
         number=int(event["number"]),
         description=str(event["description"]),
         role=str(event["role"]),
         replicate=int(event["replicate"]),
         began=event_seconds(event),
-        awaits=awaits,
-        device=device,
     )
-
-
-def awaited_words(event: Event) -> str:
-    """Whom a run that is made already is waited for from."""
-    name = one_line_label(str(event.get("session") or ""), 64)
-    return f"session {name}" if name else "another session"
 
 
 def _phase_of(work: Work, s: SessionStanding) -> Phase:
@@ -731,8 +716,6 @@ def work_name(work: Mapping[str, Any]) -> str:
 def work_age(work: Mapping[str, Any]) -> str:
     """Time since it began, and its budget."""
     spent = spoken_duration(work["elapsed_seconds"])
-    if work.get("awaits"):
-        return f"waits for {work['awaits']}, {spent}"
     if work["budget_seconds"] is not None:
         return f"{spent} of {spoken_duration(work['budget_seconds'])}"
     if work["budget_steps"] is not None:

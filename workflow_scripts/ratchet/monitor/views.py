@@ -24,7 +24,6 @@ from ratchet.base.text import (
     spoken_duration,
 )
 from ratchet.monitor.progress import (
-    awaited_words,
     best_words,
     current_work,
     decision_word,
@@ -226,9 +225,6 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         None
         if e["outcome"] == "ok"
         else f"{'guard':<11}  {_name(e):<{_WIDTH}} {'failed':>10}  {e['wall_seconds']:.1f} s"
-    ),
-    "run_awaited": lambda e: (
-        f"waiting      {_name(e)}: waits for {awaited_words(e)}, which trains the same run"
     ),
     "run_waiting": _run_waiting,
     "warm_up_started": lambda e: f"compiling    {_name(e)}: before its first run",

@@ -173,7 +173,7 @@ def waited_seconds(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         try:
             if e["event"] == "resumed":
                 since.clear()
-            elif e["event"] in ("run_waiting", "run_awaited"):
+            elif e["event"] == "run_waiting":
                 since.setdefault(name, event_seconds(e))
             elif e["event"] == "warm_up" and name in since:
                 since[name] += float(e["wall_seconds"])

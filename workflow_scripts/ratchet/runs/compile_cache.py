@@ -15,12 +15,12 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import DataError, InputMissingError
-from ratchet.base.io import digest, digest_bytes, digest_file, lock_file, read_json, write_json
+from ratchet.base.io import digest, digest_bytes, digest_file, read_json, write_json
 from ratchet.base.structs import Frozen
 from ratchet.records.store import Store
 from ratchet.runs.hardware import driver_versions, nvml_library
@@ -121,19 +121,11 @@ def _machine(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class CompileCaches:
-    """The caches of a store, of ``limit_bytes`` in all."""
+    """The caches of a store, of ``limit_bytes`` in all; whoever makes one holds its key there."""
 
     def __init__(self, store: Store, limit_bytes: float) -> None:
         self.store = store
         self.limit_bytes = limit_bytes
-
-    @contextlib.contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        """Hold one entry against every other process, while it is looked for and made."""
-        path = self.store.paths.cache(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with lock_file(path.with_name(f"{key}.lock")):
-            yield
 
     def find(self, key: str) -> tuple[CompileCache | None, str]:
         """The entry of a key with every file as it was kept, and what was wrong with a damaged one.
@@ -167,6 +159,7 @@ class CompileCaches:
         listed = {**entry, "key": key, "digest": digest([entry["files"], seconds])}
         write_json(made / LISTING, listed)
         folder = self.store.paths.cache(key)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         made.rename(folder)
         self.trim()
         return CompileCache(key, folder, dict(files), seconds)
@@ -193,9 +186,9 @@ class CompileCaches:
 def collect_cache(work: Path, target: Path) -> dict[str, str]:
     """Copy what a run left in its cache to ``target``; digests by path.
 
-    Links, devices, odd names, whatever cannot be read and what lies beside the compilers' folders
-    are passed over; of too much
-    nothing is taken.  No link is followed, not even of a process that still lives.
+    Links, devices, odd names, whatever cannot be read and what lies beside the compilers'
+    folders are passed over; of too much nothing is taken.  No link is followed, not even of a
+    process that still lives.
     """
     found: dict[str, str] = {}
     size = 0

@@ -359,8 +359,9 @@ class Executor:
 
         def waits(key: str, owner: Owner) -> None:
             if owner.session != own:
-                facts = {"session": owner.session or "", "pid": owner.pid}
-                self.session.journal.append("run_awaited", **about, key=key, **facts)
+                other = f"session {owner.session}" if owner.session else "another session"
+                why = f"waits for {other}, which trains the same run"
+                self.session.journal.append("run_waiting", **about, why=why, key=key)
 
         return self.session.store.run(spec.inputs, perform, own, waits)
 

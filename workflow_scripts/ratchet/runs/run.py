@@ -189,7 +189,7 @@ def compiled_cache(
     key = cache_key(spec.inputs, kind.value, blank, spec.hidden)
     if begins is not None and not caches.store.paths.cache(key).exists():
         begins()
-    with caches.locked(key):
+    with caches.store.locked(key):
         found, damage = caches.find(key)
         told: dict[str, Any] = {"damaged": damage} if damage else {}
         if found is not None:

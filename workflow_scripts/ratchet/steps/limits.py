@@ -33,7 +33,6 @@ SIDE_BY_SIDE = "RATCHET_SIDE_BY_SIDE"
 PACE_ROUNDS = 20
 """Rounds whose runs tell how long the next one takes: code that is kept may be slower."""
 
-
 MORE_TIME = "raise `deadline_hours`, or `leg` for as long again"
 """What to do; another leg that is as much too short would end as this one did."""
 
