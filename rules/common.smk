@@ -49,6 +49,9 @@ shell.prefix(
     """ended() ( [ "$1" != 0001 ] || exit 1; shift; for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
 )
 
+if hooks.runs_jobs(workflow):
+    plan.mirror_finished(PLAN)
+
 hooks.share_folder(Path())
 hooks.limit_trainings(workflow)
 hooks.place_jobs(workflow, PATHS, CONFIG.rounds)

@@ -93,6 +93,14 @@ def test_a_source_is_compiled_once_and_no_other_starts_from_it(tmp_path: Path) -
     assert other.key != first.key
 
 
+def test_a_cache_that_went_meanwhile_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    cache, _ = warmed(tmp_path)
+    cache.folder.rename(tmp_path / "away")
+    _, said = started_from(tmp_path, cache, "run")
+    assert said[0] == "compiled"
+
+
 def test_the_key_names_kernel_makers_and_no_seed_or_budget(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     inputs = plan(tmp_path, COMPILER).inputs

@@ -14,6 +14,7 @@ from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
 from ratchet.base.structs import replace
 from ratchet.config import read_config
+from ratchet.integrity.seal import begin_workflow, finish_workflow
 from ratchet.mirror.sender import MirrorSender
 from ratchet.records.ownership import owns_session, take_sessions
 from ratchet.steps import plan
@@ -30,6 +31,7 @@ from ratchet.steps.plan import (
     imported_modules,
     load_plan,
     make_plan,
+    mirror_finished,
     mirror_session,
     plain,
 )
@@ -77,6 +79,24 @@ def test_the_end_of_a_tournament_sends_its_competitors_too(
     (tmp_path / "results" / "cup.random" / "manifest.json").unlink()
     mirror_session(made, done=True)
     assert asked[1:] == [("cup", True), ("cup.conservative", True)]
+
+
+def test_a_finished_session_gets_the_mirror_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake has nothing to do then, and would end without a word."""
+    made, asked = planned(tmp_path, mirror="m"), list[bool]()
+    monkeypatch.setattr(MirrorSender, "ask", lambda _, last: asked.append(last))
+    made.paths.folder.mkdir(parents=True)
+    made.paths.manifest.touch()
+    mirror_finished(made)
+    assert not asked, "it runs"
+    begin_workflow(made.paths)
+    mirror_finished(made)
+    assert not asked, "it was stopped"
+    finish_workflow(made.paths)
+    mirror_finished(made)
+    assert asked == [True]
 
 
 def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from ratchet.base.text import DASH, finite_number, iso_time, one_line_label, plu
 from ratchet.cli.main import CommandParser, check_positive, make_command, print_json
 from ratchet.cli.sessions import add_options, parse_overrides, read_settings, task_of
 from ratchet.config import GUARANTEED, Config
-from ratchet.integrity.seal import read_seal
+from ratchet.integrity.seal import is_finished
 from ratchet.judge.settings import Mode
 from ratchet.monitor.outlook import (
     BESIDE,
@@ -207,7 +207,6 @@ def work_done(paths: SessionPaths, chosen: Config) -> Done:
     )
     if not found.ended:
         return found
-    seal = read_seal(paths) if paths.seal.is_file() else None
     certified = sum(
         run is not None and run.run is not None
         for number in range(chosen.certification_runs)
@@ -221,7 +220,7 @@ def work_done(paths: SessionPaths, chosen: Config) -> Done:
         certification=chosen.certification_runs + 1 if paths.certification.is_file() else certified,
         confirmation=2 * confirmed,
         transfer=chosen.transfer_runs if paths.transfer.is_file() else 0,
-        reported=seal is not None and not seal.at_work,
+        reported=is_finished(paths),
     )
 
 

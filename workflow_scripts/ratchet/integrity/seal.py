@@ -103,6 +103,12 @@ def read_seal(paths: SessionPaths) -> Seal | None:
         return Seal()
 
 
+def is_finished(paths: SessionPaths) -> bool:
+    """Whether a session is at its end, and no workflow was at work on it since."""
+    seal = read_seal(paths)
+    return paths.seal.is_file() and seal is not None and not seal.at_work
+
+
 @contextlib.contextmanager
 def sealed_step(
     paths: SessionPaths, name: str, number: int, candidate: int, limits_file: Path | None

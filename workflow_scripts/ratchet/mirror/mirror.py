@@ -23,7 +23,7 @@ from ratchet.base.git import call_git, git_output
 from ratchet.base.io import digest_bytes, lock_file, read_json, write_bytes
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line, time_ago
-from ratchet.integrity.seal import read_seal, sealable_files
+from ratchet.integrity.seal import is_finished, sealable_files
 from ratchet.mirror.index import (
     HIDDEN,
     KINDS,
@@ -130,7 +130,7 @@ class Mirror:
             runs={key: time_ns for key, time_ns in runs if time_ns is not None},
             blobs={sha: size for sha, size in blobs if size is not None},
             answers=tuple(self._answers(named)),
-            finished=self._is_finished(),
+            finished=is_finished(self.paths),
         )
         sent = self._send(index, before)
         self._last, self._parts = sent.index, {}
@@ -166,10 +166,6 @@ class Mirror:
         every = [*entries.values(), *records.values(), *parts.values()]
         size = sum(len(c) if isinstance(c, bytes) else _size(c) or 0 for c in every)
         return Sent(len(runs), len(blobs), len(own), size, index)
-
-    def _is_finished(self) -> bool:
-        seal = read_seal(self.paths)
-        return self.paths.seal.exists() and seal is not None and not seal.at_work
 
     def _read_files(self) -> None:
         """Read those of the session's files that have changed, all as they are at one moment."""

@@ -75,6 +75,7 @@ class CompileCache(Frozen):
     def lay_out(self, work: Path, for_others: bool) -> None:
         """Copy the files into a run's folder, where they are its own.
 
+        An entry that went meanwhile, for others that are used more, is none: the run compiles.
         ``for_others`` if the run is another user, as in a container.
         """
         place = work / FOLDER
@@ -83,7 +84,8 @@ class CompileCache(Frozen):
         for name in self.files:
             target = place / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.folder / FILES / name, target)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(self.folder / FILES / name, target)
         for folder, _, _ in os.walk(place) if for_others else ():
             Path(folder).chmod(0o777)
 

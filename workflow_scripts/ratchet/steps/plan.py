@@ -33,7 +33,7 @@ from ratchet.config import (
     settle_config,
     spelled_commands,
 )
-from ratchet.integrity.seal import begin_workflow
+from ratchet.integrity.seal import begin_workflow, is_finished
 from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
@@ -764,6 +764,12 @@ def mirror_session(plan: WorkflowPlan, done: bool) -> None:
         own = SessionPaths(each.session, paths.root)
         if own.manifest.exists():
             MirrorSender(each, own, plan.harness).ask(last=done)
+
+
+def mirror_finished(plan: WorkflowPlan) -> None:
+    """Send what the mirror of a session at its end misses; a call without jobs has no end."""
+    if plan.config.mirror is not None and is_finished(plan.paths):
+        mirror_session(plan, done=True)
 
 
 def _own(paths: SessionPaths, strategies: Iterable[Mapping[str, Any]] = ()) -> None:
